@@ -1,0 +1,72 @@
+"""How every command of this project speaks: stage lines with a time, and one line for a mistake.
+
+Imports nothing of ours, so each package may use it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: its text is one line that says what, where and what to do.
+
+    Every package's own errors derive from it. A command prints the text and exits with code 2.
+    """
+
+
+class Stage:
+    """A running step. ``detail`` is what its closing line says beside the time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.detail = ""
+
+    def note(self, text: str) -> None:
+        """Print a line of progress under the stage."""
+        say(f"  {text}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Print ``▸ name`` now and ``✓ name`` with the seconds it took when the block ends."""
+    say(f"▸ {name}")
+    started = time.monotonic()
+    current = Stage(name)
+    try:
+        yield current
+    except BaseException:
+        say(f"✗ {name}  {time.monotonic() - started:.1f} s")
+        raise
+    detail = f"  {current.detail}" if current.detail else ""
+    say(f"✓ {name}  {time.monotonic() - started:.1f} s{detail}")
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code.
+
+    A :class:`UserError` becomes one line on standard error and exit code 2, Ctrl-C exit code 130.
+    Anything else is a bug of ours and keeps its traceback.
+    """
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return INTERRUPTED

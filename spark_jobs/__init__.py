@@ -1,0 +1,1 @@
+"""Tables → feature views. ``python -m spark_jobs VIEW --out FOLDER``."""

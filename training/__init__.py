@@ -1,0 +1,1 @@
+"""Feature views → model versions. ``python -m training train MODEL --view FOLDER``."""
