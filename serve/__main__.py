@@ -1,0 +1,94 @@
+"""``python -m serve``: run, check, predict."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import console
+from console import say, stage
+from serve.settings import read_settings, settings_file
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serve", description="Serve versions of models.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "start Ray, Serve and the ingress; Ctrl-C stops them"),
+        ("check", "read the settings, resolve and verify every model, and start nothing"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--settings", default="", metavar="FILE", help="default: SERVE_SETTINGS, or serve.yaml")
+    text = "send rows to a running ingress and print what it answers"
+    command = commands.add_parser("predict", help=text, description=text)
+    command.add_argument("model")
+    command.add_argument("--rows", required=True, metavar="FILE", help="JSON: an array of objects, or one; - is stdin")
+    command.add_argument("--url", default=DEFAULT_URL, help=f"default: {DEFAULT_URL}")
+    return parser
+
+
+def run(settings: str) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    from serve.start import application, base_url, stop
+
+    file = settings_file({"settings": settings})
+    app = application({"settings": settings})
+    from ray import serve as ray_serve
+
+    from serve.app import APPLICATION
+
+    try:
+        with stage("load the models"):
+            ray_serve.run(app, name=APPLICATION, route_prefix="/")
+        say(f"✓ ready at {base_url(read_settings(file).http)}; Ctrl-C stops it")
+        while True:
+            signal.pause() if hasattr(signal, "pause") else threading.Event().wait()
+    except KeyboardInterrupt:
+        say("stopping")
+    finally:
+        stop()
+    return 0
+
+
+def check(settings: str) -> int:
+    """Verify what the settings name; a line each."""
+    from serve.start import verify_all
+    from training.registry import Registry
+
+    found = read_settings(settings_file({"settings": settings}))
+    registry = Registry(found.registry.uri)
+    for name, model in verify_all(found, registry).items():
+        say(f"{name}  version {model.version.version}  {len(model.contract.features)} features  {model.model}")
+    return 0
+
+
+def predict(model: str, rows: str, url: str) -> int:
+    from serve.predict import predict_rows, read_rows, table
+
+    text = sys.stdin.read() if rows == "-" else None
+    columns = read_rows(Path(rows), text)
+    prediction = predict_rows(url, model, columns)
+    for line in table(prediction):
+        say(line)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    match options.command:
+        case "run":
+            return console.run(lambda: run(options.settings))
+        case "check":
+            return console.run(lambda: check(options.settings))
+        case _:
+            return console.run(lambda: predict(options.model, options.rows, options.url))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

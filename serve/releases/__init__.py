@@ -1,0 +1,1 @@
+"""How a version in the registry becomes one that answers."""
