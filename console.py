@@ -5,10 +5,12 @@ Imports nothing of ours, so each package may use it.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -19,6 +21,13 @@ class UserError(Exception):
 
     Every package's own errors derive from it. A command prints the text and exits with code 2.
     """
+
+
+class Arguments(argparse.ArgumentParser):
+    """Command-line arguments whose mistakes are one line too, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
 class Stage:

@@ -17,17 +17,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console import UserError, one_line
+from spark_jobs.contract import Contract
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
+    from mlflow.models import ModelSignature
+    from onnx import ModelProto
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -40,8 +46,15 @@ CONTRACT_DIGEST_TAG = "contract.sha256"
 
 DEFAULT_FOLDER = Path("mlflow")
 
-NO_RETRIES_BY_DEFAULT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""MLflow's own defaults keep a command silent for minutes when nothing listens."""
+MLFLOW_DEFAULTS = {
+    # MLflow's own keep a command silent for minutes when nothing listens.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""Set before MLflow is imported, where the user has not set them."""
 
 
 class RegistryError(UserError):
@@ -90,20 +103,27 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """The database file of a ``sqlite:///`` address; None for every other."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def client(uri: str) -> MlflowClient:
+    """MLflow's client for one address. The folder of a SQLite file is made; nothing global is set."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    if file := sqlite_file(uri):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 class Registry:
-    """Reads versions of models. Every MLflow error leaves here as a :class:`RegistryError`."""
+    """Reads and publishes versions of models. Every MLflow error leaves here as a :class:`RegistryError`."""
 
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or tracking_uri()
-
-    def client(self) -> MlflowClient:
-        for name, value in NO_RETRIES_BY_DEFAULT.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
-
-        if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def resolve(self, name: str, alias: str) -> ModelVersion:
         """The version that ``alias`` names now.
@@ -113,14 +133,14 @@ class Registry:
             VersionNotFound: the model or the alias does not exist.
             VersionUnverifiable: the version has no digests.
         """
-        with self._errors(f"{name}@{alias}"):
-            found = self.client().get_model_version_by_alias(name, alias)
+        with mapped_errors(self.uri, f"{name}@{alias}"):
+            found = client(self.uri).get_model_version_by_alias(name, alias)
         return _version(found)
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Every verifiable version of a model, the newest first; none if there is no such model."""
-        with self._errors(name):
-            found = self.client().search_model_versions(f"name = '{name}'")
+        with mapped_errors(self.uri, name):
+            found = client(self.uri).search_model_versions(f"name = '{name}'")
         return sorted(
             (_version(version) for version in found if MODEL_DIGEST_TAG in version.tags),
             key=lambda version: int(version.version),
@@ -128,8 +148,56 @@ class Registry:
         )
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        with self._errors(f"{name} version {version}"):
-            self.client().set_registered_model_alias(name, alias, version)
+        with mapped_errors(self.uri, f"{name} version {version}"):
+            client(self.uri).set_registered_model_alias(name, alias, version)
+
+    def publish(
+        self, name: str, graph: ModelProto, contract: Contract, example: Mapping[str, np.ndarray], run_id: str
+    ) -> ModelVersion:
+        """Register a graph with its contract as the next version of ``name``, under the run that made it.
+
+        ``example`` holds a few rows of the graph's inputs, column by column. The version carries the
+        digests of both files; it is downloaded again and compared before it is returned.
+
+        Raises:
+            RegistryUnreachable: nothing answers at :attr:`uri`.
+            VersionUnverifiable: what the registry gives back is not what it was given.
+        """
+        os.environ.setdefault("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false")
+        registry = client(self.uri)
+        with mapped_errors(self.uri, f"run {run_id}"), tempfile.TemporaryDirectory() as folder:
+            import mlflow.onnx
+            import pandas as pd
+
+            contract_file = Path(folder) / Path(CONTRACT_FILE).name
+            contract_file.write_text(contract.to_json(), encoding="utf-8")
+            digests = {
+                MODEL_DIGEST_TAG: hashlib.sha256(graph.SerializeToString()).hexdigest(),
+                CONTRACT_DIGEST_TAG: digest_of(contract_file),
+            }
+            mlflow.set_tracking_uri(self.uri)
+            mlflow.set_registry_uri(self.uri)
+            with mlflow.start_run(run_id=run_id):
+                logged = mlflow.onnx.log_model(
+                    graph,
+                    name="model",
+                    registered_model_name=name,
+                    signature=_signature(contract, graph),
+                    input_example=pd.DataFrame(dict(example)),
+                    extra_files=[str(contract_file)],
+                    pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("onnx", "onnxruntime")],
+                    # One file, whose bytes depend on the weights alone: what the digest vouches for.
+                    save_as_external_data=False,
+                )
+            number = str(logged.registered_model_version)
+            for tag, value in digests.items():
+                registry.set_model_version_tag(name, number, tag, value)
+            version = _version(registry.get_model_version(name, number))
+            stored = self.download(version, Path(folder) / "stored")
+            for file, expected in ((MODEL_FILE, version.model_digest), (CONTRACT_FILE, version.contract_digest)):
+                if digest_of(stored / file) != expected:
+                    raise VersionUnverifiable(f"{name} version {number}: {file} came back with other bytes")
+        return version
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """Copy a version's files into ``folder`` (created) and return it.
@@ -137,7 +205,7 @@ class Registry:
         Unverified: :data:`MODEL_FILE` and :data:`CONTRACT_FILE` in it may be anything.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with self._errors(f"{version.name} version {version.version}"):
+        with mapped_errors(self.uri, f"{version.name} version {version.version}"):
             from mlflow.artifacts import download_artifacts
 
             download_artifacts(
@@ -148,26 +216,37 @@ class Registry:
             )
         return folder
 
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        import requests
-        import sqlalchemy.exc
-        from mlflow.exceptions import MlflowException
 
-        try:
-            yield
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise VersionNotFound(
-                    f"no {what} in the registry at {self.uri}: register it with `python -m training register`"
-                ) from error
-            raise RegistryUnreachable(f"the registry at {self.uri} does not answer: {_reason(error)}") from error
-        except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-            raise RegistryUnreachable(f"the registry at {self.uri} does not answer: {_reason(error)}") from error
+@contextmanager
+def mapped_errors(uri: str, what: str) -> Iterator[None]:
+    """Turn every error of MLflow and of its transports into a :class:`RegistryError` about ``what``."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise VersionNotFound(f"no {what} in the registry at {uri} ({_reason(error)})") from error
+        raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error
+    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
     return one_line(str(error))[:200]
+
+
+def _signature(contract: Contract, graph: ModelProto) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    kinds = {"string": DataType.string, "float32": DataType.float}
+    return ModelSignature(
+        inputs=Schema([ColSpec(kinds[column.dtype], column.name) for column in contract.features]),
+        outputs=Schema([ColSpec(DataType.float, output.name) for output in graph.graph.output]),
+    )
 
 
 def _version(found: MlflowModelVersion) -> ModelVersion:

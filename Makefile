@@ -1,0 +1,57 @@
+# make demo | test | lint | types | unit | integration | benchmarks | lock | clean
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types unit integration benchmarks lock clean
+
+RUN := .venv/bin
+RUNTIME := .venv/.runtime-installed
+DEVELOPMENT := .venv/.development-installed
+
+help:
+	@echo "make demo         flights → features → training → registry → ten answers over HTTP, then stop"
+	@echo "make test         lint, types, unit and integration tests: what CI runs"
+	@echo "make benchmarks   the ingress beside bare FastAPI + ONNX Runtime (needs wrk)"
+	@echo "make lock         resolve the dependencies anew"
+	@echo "make clean        remove what the commands made (.venv stays)"
+
+demo: $(RUNTIME)
+	@$(RUN)/python -m demo
+
+test: lint types unit integration
+
+lint: $(DEVELOPMENT)
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
+
+types: $(DEVELOPMENT)
+	$(RUN)/mypy
+
+unit: $(DEVELOPMENT)
+	$(RUN)/pytest tests/unit
+
+integration: $(DEVELOPMENT)
+	$(RUN)/pytest tests/integration
+
+benchmarks: $(DEVELOPMENT)
+	$(RUN)/python -m benchmarks ingress
+
+$(RUNTIME): requirements.lock pyproject.toml scripts/install.sh
+	@scripts/install.sh requirements.lock
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock pyproject.toml scripts/install.sh
+	@scripts/install.sh requirements-dev.lock
+	@touch $@ $(RUNTIME)
+
+# A resolver that finds the CPU build of torch writes "+cpu": the lock names the release alone.
+lock: $(DEVELOPMENT)
+	export UV_FIND_LINKS=$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}; \
+	compile="$(RUN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-annotate --no-header"; \
+	$$compile --extra demo --output-file requirements.lock && \
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock && \
+	$$compile --extra dev --constraint requirements.lock --output-file requirements-dev.lock && \
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements-dev.lock
+
+clean:
+	rm -rf build mlflow mlruns *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,120 @@
+"""``python -m training train|register MODEL --view FOLDER``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from console import Arguments, UserError, run
+from spark_jobs.contract import first_problem
+from training.recipe import Architecture, Recipe, Resources
+from training.registry import CHALLENGER, CHAMPION, tracking_uri
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(lambda: _dispatch(_parser().parse_args(arguments)))
+
+
+def _parser() -> Arguments:
+    parser = Arguments(prog="python -m training", description="Feature views → model versions.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train on a view and record the run in MLflow")
+    train.set_defaults(command=_train)
+    train.add_argument("--workers", type=int, default=1, help="Ray Train workers (default 1)")
+    train.add_argument("--cpus-per-worker", type=float, default=1, metavar="N")
+    train.add_argument("--gpus-per-worker", type=float, default=0, metavar="N")
+    train.add_argument("--max-failures", type=int, default=2, help="how often a lost worker is replaced (default 2)")
+    train.add_argument(
+        "--runs", type=Path, default=Path("build/runs"), help="where checkpoints go (default build/runs)"
+    )
+    train.add_argument(
+        "--resume", metavar="RUN", help="go on with this MLflow run, with the recipe it was started with"
+    )
+    default = Recipe()
+    train.add_argument("--epochs", type=int, default=default.epochs)
+    train.add_argument("--batch-size", type=int, default=default.batch_size, help="of all workers together")
+    train.add_argument("--learning-rate", type=float, default=default.learning_rate)
+    train.add_argument("--weight-decay", type=float, default=default.weight_decay)
+    train.add_argument("--seed", type=int, default=default.seed)
+    train.add_argument("--width", type=int, default=default.architecture.width)
+    train.add_argument("--blocks", type=int, default=default.architecture.blocks)
+    train.add_argument("--dropout", type=float, default=default.architecture.dropout)
+
+    register = commands.add_parser("register", help="export a run to ONNX, check it and register it as a version")
+    register.set_defaults(command=_register)
+    register.add_argument("--run", metavar="RUN", help="MLflow run to register (default: the newest finished one)")
+    register.add_argument(
+        "--alias", help=f"alias to set (default: {CHAMPION} for the first version, then {CHALLENGER})"
+    )
+
+    for command in (train, register):
+        command.add_argument("model", help="the registered model's name, such as late-delivery")
+        command.add_argument("--view", type=Path, required=True, help="a folder made by `python -m spark_jobs`")
+    return parser
+
+
+def _dispatch(arguments: Namespace) -> int:
+    if not MODEL_NAME.fullmatch(arguments.model):
+        raise UserError(f"{arguments.model!r} can't name a model: use lower-case letters, digits, '.', '_' and '-'")
+    arguments.command(arguments)
+    return 0
+
+
+def _recipe(arguments: Namespace) -> Recipe:
+    try:
+        return Recipe(
+            architecture=Architecture(width=arguments.width, blocks=arguments.blocks, dropout=arguments.dropout),
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size,
+            learning_rate=arguments.learning_rate,
+            weight_decay=arguments.weight_decay,
+            seed=arguments.seed,
+        )
+    except ValidationError as error:
+        raise UserError(f"not a recipe: {first_problem(error)}") from error
+
+
+def _resources(arguments: Namespace) -> Resources:
+    try:
+        return Resources(
+            workers=arguments.workers,
+            cpus_per_worker=arguments.cpus_per_worker,
+            gpus_per_worker=arguments.gpus_per_worker,
+            max_failures=arguments.max_failures,
+        )
+    except ValidationError as error:
+        raise UserError(f"can't train with that: {first_problem(error)}") from error
+
+
+def _train(arguments: Namespace) -> None:
+    recipe, resources = _recipe(arguments), _resources(arguments)
+    from training.pipeline import train
+
+    train(
+        arguments.model,
+        view_folder=arguments.view,
+        recipe=recipe,
+        resources=resources,
+        storage=arguments.runs,
+        uri=tracking_uri(),
+        resume=arguments.resume,
+    )
+
+
+def _register(arguments: Namespace) -> None:
+    from training.pipeline import register
+
+    register(
+        arguments.model, view_folder=arguments.view, uri=tracking_uri(), run_id=arguments.run, alias=arguments.alias
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

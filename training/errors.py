@@ -1,0 +1,37 @@
+"""What can go wrong between a view and a model version.
+
+Errors::
+
+    UserError
+    ├── ContractError (spark_jobs.contract)   the view is not what its contract says
+    ├── RegistryError (training.registry)     the registry, or a version in it, can't be used
+    └── TrainingError
+        ├── ViewUnreadable                    no such view, or its files can't be read
+        ├── TrainingFailed                    the workers gave up; carries the first reason
+        ├── RunNotFound                       no such run to resume or to register
+        └── ExportRefused                     the graph does not answer as the network does
+"""
+
+from __future__ import annotations
+
+from console import UserError
+
+
+class TrainingError(UserError):
+    """A view could not be made into a model version."""
+
+
+class ViewUnreadable(TrainingError):
+    """No such view, or its files can't be read."""
+
+
+class TrainingFailed(TrainingError):
+    """The workers gave up; carries the first reason."""
+
+
+class RunNotFound(TrainingError):
+    """No such run to resume or to register."""
+
+
+class ExportRefused(TrainingError):
+    """The exported graph does not answer as the network does."""
