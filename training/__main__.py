@@ -32,11 +32,9 @@ def _parser() -> Arguments:
     train.add_argument("--gpus-per-worker", type=float, default=0, metavar="N")
     train.add_argument("--max-failures", type=int, default=2, help="how often a lost worker is replaced (default 2)")
     train.add_argument(
-        "--runs", type=Path, default=Path("build/runs"), help="where checkpoints go (default build/runs)"
+        "--runs", type=Path, default=Path("build/runs"), help="folder of checkpoints (default build/runs)"
     )
-    train.add_argument(
-        "--resume", metavar="RUN", help="go on with this MLflow run, with the recipe it was started with"
-    )
+    train.add_argument("--resume", metavar="RUN", help="go on with this MLflow run and its recipe")
     default = Recipe()
     train.add_argument("--epochs", type=int, default=default.epochs)
     train.add_argument("--batch-size", type=int, default=default.batch_size, help="of all workers together")
@@ -50,9 +48,7 @@ def _parser() -> Arguments:
     register = commands.add_parser("register", help="export a run to ONNX, check it and register it as a version")
     register.set_defaults(command=_register)
     register.add_argument("--run", metavar="RUN", help="MLflow run to register (default: the newest finished one)")
-    register.add_argument(
-        "--alias", help=f"alias to set (default: {CHAMPION} for the first version, then {CHALLENGER})"
-    )
+    register.add_argument("--alias", help=f"alias to set (default: {CHAMPION} for the first, then {CHALLENGER})")
 
     for command in (train, register):
         command.add_argument("model", help="the registered model's name, such as late-delivery")

@@ -72,7 +72,7 @@ def train(
             ).numpy()
             overall = scores(test.label, probability)
             by_month = scores_by_month(test.event_time, test.label, probability, view.contract.reporting_timezone)
-            run.finish(network, test.label, probability, overall, by_month)
+            run.finish(network, test.label, probability, overall, by_month, on_upload=step.note)
             for month, found in by_month.items():
                 step.note(f"{month}  {found}  ({found.rows:,} rows)")
             step.detail = str(overall)

@@ -185,6 +185,7 @@ class Registry:
                     signature=_signature(contract, graph),
                     input_example=pd.DataFrame(dict(example)),
                     extra_files=[str(contract_file)],
+                    onnx_execution_providers=["CPUExecutionProvider"],
                     pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("onnx", "onnxruntime")],
                     # One file, whose bytes depend on the weights alone: what the digest vouches for.
                     save_as_external_data=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +132,12 @@ class TrackedRun:
         probability: np.ndarray,
         overall: Scores,
         by_month: Mapping[str, Scores],
+        on_upload: Callable[[str], None],
     ) -> None:
-        """Upload the weights, the test scores and the pictures, and close the run."""
+        """Upload the weights, the test scores and the pictures, and close the run.
+
+        ``on_upload`` is told of each file as it has gone up.
+        """
         self._metrics(overall.named("test"))
         for month, found in by_month.items():
             self._metrics(found.named(f"test_{month}"))
@@ -142,11 +146,13 @@ class TrackedRun:
             weights = Path(folder) / WEIGHTS_FILE
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights)
             mlflow.log_artifact(self.run_id, str(weights))
+            on_upload(f"uploaded {WEIGHTS_FILE} ({weights.stat().st_size / 1e6:.1f} MB)")
             mlflow.log_dict(
                 self.run_id, {month: found.named("test") for month, found in by_month.items()}, BY_MONTH_FILE
             )
             for name, figure in pictures(label, probability, by_month).items():
                 mlflow.log_figure(self.run_id, figure, name)
+                on_upload(f"uploaded {name}")
             mlflow.set_terminated(self.run_id, "FINISHED")
 
     def fail(self) -> None:
