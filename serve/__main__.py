@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import console
 from console import say, stage
 from serve.settings import read_settings, settings_file
+
+STOP_SECONDS = 5
+"""How long Serve's processes may take to end, beyond the drain."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -37,7 +39,7 @@ def run(settings: str) -> int:
     """Serve until SIGINT or SIGTERM."""
     from serve.start import application, base_url, stop
 
-    file = settings_file({"settings": settings})
+    found = read_settings(settings_file({"settings": settings}))
     app = application({"settings": settings})
     from ray import serve as ray_serve
 
@@ -46,13 +48,13 @@ def run(settings: str) -> int:
     try:
         with stage("load the models"):
             ray_serve.run(app, name=APPLICATION, route_prefix="/")
-        say(f"✓ ready at {base_url(read_settings(file).http)}; Ctrl-C stops it")
+        say(f"✓ ready at {base_url(found.http)}; Ctrl-C stops it")
         while True:
-            signal.pause() if hasattr(signal, "pause") else threading.Event().wait()
+            signal.pause()
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        stop()
+        stop(found.ingress.drain_seconds + STOP_SECONDS)
     return 0
 
 

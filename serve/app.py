@@ -63,7 +63,7 @@ def bind(settings: Settings, versions: Mapping[str, ModelVersion], registry: str
         num_replicas=settings.ingress.replicas,
         max_ongoing_requests=settings.ingress.max_ongoing_requests,
         ray_actor_options={"num_cpus": settings.ingress.cpus},
-        graceful_shutdown_timeout_s=settings.ingress.drain_seconds + 4,
+        graceful_shutdown_timeout_s=settings.ingress.drain_seconds + 5,
     )
     deployment = deploy(ray_serve.ingress()(Ingress))
     return deployment.bind(settings, dict(versions), registry, settings.registry.cache_folder)

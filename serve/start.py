@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -70,7 +71,7 @@ def application(args: Mapping[str, str]) -> Application:
         try:
             _start(settings)
         except KeyboardInterrupt:
-            stop()
+            stop(0)
             sys.exit(INTERRUPTED)
     # Ray takes seconds to import: only now, when nothing can be wrong with the settings any more.
     from serve.app import bind
@@ -89,18 +90,30 @@ def verify_all(settings: Settings, registry: Registry) -> dict[str, VerifiedMode
     return verified
 
 
-def stop() -> None:
-    """End Serve and the Ray that this process started. A second Ctrl-C does not interrupt it."""
+def stop(seconds: float) -> None:
+    """End Serve, drained where that takes no more than ``seconds``, and the Ray that this process started.
+
+    A second Ctrl-C does not interrupt it.
+    """
     import ray
-    from ray import serve as ray_serve
 
     for received in (signal.SIGINT, signal.SIGTERM):
         signal.signal(received, signal.SIG_IGN)
     if ray.is_initialized():
-        # A Serve that did not come up can't be asked to go down; Ray's processes end with Ray.
-        with contextlib.suppress(Exception):
-            ray_serve.shutdown()
+        # A Serve whose processes got the signal too (systemd sends it to all of them) never answers,
+        # and Ray would wait for it for half a minute.
+        shutdown = threading.Thread(target=_shut_down_serve, name="shutdown", daemon=True)
+        shutdown.start()
+        shutdown.join(seconds)
         ray.shutdown()
+
+
+def _shut_down_serve() -> None:
+    from ray import serve as ray_serve
+
+    # One that did not come up can't be asked to go down; its processes end with Ray.
+    with contextlib.suppress(Exception):
+        ray_serve.shutdown()
 
 
 def base_url(http: Http) -> str:

@@ -1,0 +1,189 @@
+"""What the data plane takes, what it refuses, and that a large batch does not hold up a small one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+import tiny
+
+from serve.dataplane import ROWS_ON_THE_LOOP, WAITING, DataPlane, Result, ServedModel
+from serve.gateway.errors import InputRejected, ModelNotFound, NotReady, Overloaded
+from serve.runtimes.base import Array, ModelMetadata
+from serve.validation import InputSchema
+
+
+def infer(plane: DataPlane, columns: Mapping[str, Sequence[object]], **options: object) -> Result:
+    return asyncio.run(plane.infer(tiny.NAME, None, columns, **options))  # type: ignore[arg-type]
+
+
+def changed(name: str, *values: object) -> dict[str, list[object]]:
+    """The columns of a good batch, with one column replaced."""
+    return tiny.columns() | {name: list(values)}
+
+
+def test_a_batch_gets_what_the_graph_computes_and_says_which_version_did(plane: DataPlane) -> None:
+    result = infer(plane, tiny.columns())
+    np.testing.assert_allclose(result.outputs["probability"], tiny.expected(), rtol=1e-6)
+    assert (result.model, result.version) == (tiny.NAME, "7")
+
+
+def test_the_order_of_columns_does_not_matter(plane: DataPlane) -> None:
+    shuffled = dict(reversed(tiny.columns().items()))
+    np.testing.assert_allclose(infer(plane, shuffled).outputs["probability"], tiny.expected(), rtol=1e-6)
+
+
+def test_only_the_outputs_asked_for_are_given(plane: DataPlane) -> None:
+    assert list(infer(plane, tiny.columns(), outputs=["score"]).outputs) == ["score"]
+
+
+def test_null_is_nan_in_a_nullable_number_and_unknown_in_a_nullable_string(plane: DataPlane) -> None:
+    row = {"zone": "south", "depot": None, "weight": 1.0, "hour": None}
+    result = infer(plane, tiny.columns([row]))
+    np.testing.assert_allclose(result.outputs["probability"], tiny.expected([row]), rtol=1e-6)
+
+
+def test_a_category_never_seen_in_training_is_legal(plane: DataPlane) -> None:
+    row = {"zone": "the moon", "depot": "", "weight": 1.0, "hour": 2.0}
+    result = infer(plane, tiny.columns([row]))
+    np.testing.assert_allclose(result.outputs["probability"], tiny.expected([row]), rtol=1e-6)
+
+
+MISSING = {name: values for name, values in tiny.columns().items() if name != "weight"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "column 'zone': expected a column of strings, got no such column"),
+        (MISSING, "column 'weight': expected a column of numbers, got no such column"),
+        (tiny.columns() | {"colour": ["red"] * 3}, "column 'colour': expected no column of this name, got one"),
+        (changed("hour", 1.0, 2.0), "column 'hour': expected 3 rows, as in column 'zone', got 2 rows"),
+        ({name: [] for name in tiny.FEATURES}, "expected 1 to 500 rows, got 0 rows"),
+        (tiny.columns(tiny.ROWS[:1] * 501), "expected 1 to 500 rows, got 501 rows"),
+        (changed("weight", 1.0, "2.5", 3.0), "column 'weight', row 1: expected a number, got string '2.5'"),
+        (changed("weight", 1.0, 2.0, True), "column 'weight', row 2: expected a number, got boolean True"),
+        (changed("weight", 1.0, None, 3.0), "column 'weight', row 1: expected a number, got null"),
+        (changed("weight", [1.0], 2.0, 3.0), "column 'weight', row 0: expected a number, got array [1.0]"),
+        (changed("hour", 1.0, {}, 3.0), "column 'hour', row 1: expected a number or null, got object {}"),
+        (changed("zone", "south", 5, "x"), "column 'zone', row 1: expected a string, got number 5"),
+        (changed("zone", "south", "x", None), "column 'zone', row 2: expected a string, got null"),
+        (changed("depot", 1.5, "x", None), "column 'depot', row 0: expected a string or null, got number 1.5"),
+        (changed("weight", 1.0, 1e39, 3.0), "column 'weight', row 1: expected a number that float32 holds, got 1e+39"),
+        (changed("hour", 1.0, 2.0, -(10**39)), "column 'hour', row 2: expected a number that float32 holds"),
+    ],
+)
+def test_a_batch_that_breaks_the_contract_is_told_where_what_was_expected_and_what_came(
+    plane: DataPlane, columns: dict[str, list[object]], message: str
+) -> None:
+    with pytest.raises(InputRejected) as caught:
+        infer(plane, columns)
+    assert str(caught.value).startswith(f"model {tiny.NAME}")
+    assert message in str(caught.value)
+
+
+def test_whole_numbers_are_legal_in_a_float_column(plane: DataPlane) -> None:
+    columns = tiny.columns([{"zone": "south", "depot": "north", "weight": 2, "hour": 7}])
+    assert infer(plane, columns).outputs["probability"].dtype == np.float32
+
+
+def test_an_output_that_the_model_does_not_have_is_refused(plane: DataPlane) -> None:
+    with pytest.raises(InputRejected, match=r"outputs among probability, score, got 'odds'"):
+        infer(plane, tiny.columns(), outputs=["odds"])
+
+
+def test_an_unknown_model_or_version_is_refused_with_what_is_served(plane: DataPlane) -> None:
+    with pytest.raises(ModelNotFound, match="served: parcels"):
+        plane.model("letters")
+    with pytest.raises(ModelNotFound, match="version '6' is not served here; served: parcels version 7"):
+        plane.model(tiny.NAME, "6")
+
+
+def test_with_several_models_and_no_default_a_request_must_name_one(served: ServedModel) -> None:
+    with pytest.raises(ModelNotFound, match=r"\(default\)"):
+        DataPlane([served], None).model()
+
+
+def test_a_plane_without_models_is_not_ready() -> None:
+    with pytest.raises(NotReady):
+        DataPlane([]).require_ready()
+
+
+class Waits:
+    """A runtime that waits to be released, and says which thread it was called in."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.threads: list[str] = []
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        return ModelMetadata("waits", (), ())
+
+    def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        self.threads.append(threading.current_thread().name)
+        if len(inputs["weight"]) > ROWS_ON_THE_LOOP:
+            assert self.release.wait(10)
+        return {}
+
+
+@pytest.fixture
+def waiting() -> tuple[Waits, DataPlane]:
+    runtime = Waits()
+    schema = InputSchema(tiny.NAME, tiny.contract(), 500)
+    return runtime, DataPlane([ServedModel(tiny.NAME, "1", schema, runtime)])  # type: ignore[arg-type]
+
+
+LARGE = tiny.columns(tiny.ROWS[:1] * (ROWS_ON_THE_LOOP + 1))
+
+
+def test_a_small_batch_is_answered_while_a_large_one_runs(waiting: tuple[Waits, DataPlane]) -> None:
+    runtime, plane = waiting
+
+    async def both() -> None:
+        large = asyncio.create_task(plane.infer(tiny.NAME, None, LARGE))
+        await asyncio.sleep(0.05)
+        await plane.infer(tiny.NAME, None, tiny.columns())
+        assert not large.done()
+        runtime.release.set()
+        await large
+
+    asyncio.run(both())
+    assert runtime.threads[0].startswith("infer")
+    assert runtime.threads[1] == threading.main_thread().name
+
+
+def test_one_large_batch_too_many_is_refused_at_once_and_the_others_are_answered(
+    waiting: tuple[Waits, DataPlane],
+) -> None:
+    runtime, plane = waiting
+
+    async def flood() -> None:
+        waiting = [asyncio.create_task(plane.infer(tiny.NAME, None, LARGE)) for _ in range(WAITING)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded):
+            await plane.infer(tiny.NAME, None, LARGE)
+        runtime.release.set()
+        await asyncio.gather(*waiting)
+        await plane.infer(tiny.NAME, None, LARGE)
+
+    asyncio.run(flood())
+
+
+def test_a_client_that_gives_up_frees_its_place_only_when_the_work_is_done(waiting: tuple[Waits, DataPlane]) -> None:
+    runtime, plane = waiting
+
+    async def give_up() -> None:
+        task = asyncio.create_task(plane.infer(tiny.NAME, None, LARGE))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert plane._waiting == 1
+        runtime.release.set()
+        await plane.infer(tiny.NAME, None, LARGE)
+        assert plane._waiting == 0
+
+    asyncio.run(asyncio.wait_for(give_up(), 5))
