@@ -1,0 +1,60 @@
+"""Processes as Linux shows them: who descends from whom, their commands, and where they listen."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def command(pid: int) -> list[str]:
+    """The command line of a process; empty if it is gone."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def family(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents: dict[int, int] = {}
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def with_argument(argument: str) -> list[int]:
+    """The running processes that were given this argument."""
+    pids = (int(folder.name) for folder in PROC.glob("[0-9]*"))
+    return [pid for pid in pids if argument in command(pid)]
+
+
+def haproxy_config(root: int) -> str:
+    """The configuration file of the HAProxy that runs below a process: it names that HAProxy alone."""
+    (found,) = {word for pid in family(root) for word in command(pid) if word.endswith("/haproxy.cfg")}
+    return found
+
+
+def listening(root: int) -> dict[str, str]:
+    """Address → process, for every TCP socket that a process or its descendants listen on."""
+    sockets: dict[str, str] = {}
+    for pid in family(root):
+        for file in (PROC / str(pid) / "fd").glob("*"):
+            try:
+                sockets[str(file.readlink())] = " ".join(command(pid))[:80]
+            except OSError:
+                continue
+    shown = subprocess.run(["ss", "-ltneH"], capture_output=True, text=True, check=True).stdout
+    found = {}
+    for line in shown.splitlines():
+        inode = next(word.removeprefix("ino:") for word in line.split() if word.startswith("ino:"))
+        if owner := sockets.get(f"socket:[{inode}]"):
+            found[line.split()[3]] = owner
+    return found
