@@ -207,14 +207,12 @@ class Registry:
         """
         folder.mkdir(parents=True, exist_ok=True)
         with mapped_errors(self.uri, f"{version.name} version {version.version}"):
-            from mlflow.artifacts import download_artifacts
+            import mlflow
 
-            download_artifacts(
-                artifact_uri=f"models:/{version.name}/{version.version}",
-                dst_path=str(folder),
-                tracking_uri=self.uri,
-                registry_uri=self.uri,
-            )
+            # A models:/ address is looked up in the process-wide registry, whatever the call is told to use.
+            mlflow.set_tracking_uri(self.uri)
+            mlflow.set_registry_uri(self.uri)
+            mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
         return folder
 
 

@@ -1,0 +1,1 @@
+"""Side-by-side measurements. Their figures are never asserted in tests."""

@@ -1,0 +1,179 @@
+"""``python -m training`` as a user runs it, with a registry of its own in SQLite."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spark_jobs.contract import parse_contract, read_contract
+from tests import synthetic
+from tests.integration.training.conftest import Command
+from training.data import View
+from training.export import OUTPUT, feed
+from training.registry import (
+    CHALLENGER,
+    CHAMPION,
+    CONTRACT_FILE,
+    MODEL_FILE,
+    Registry,
+    VersionNotFound,
+    client,
+    digest_of,
+    local_uri,
+)
+
+pytestmark = pytest.mark.integration
+
+MODEL = "returns"
+EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Trained:
+    folder: Path
+    view: Path
+    train_output: str
+    register_output: str
+
+    @property
+    def uri(self) -> str:
+        return local_uri(self.folder / "mlflow")
+
+
+@pytest.fixture(scope="module")
+def trained(view_folder: Path, tmp_path_factory: pytest.TempPathFactory, training_command: Command) -> Trained:
+    """A run trained and registered by the two commands."""
+    folder = tmp_path_factory.mktemp("project")
+    flags = ("--epochs", str(EPOCHS), "--batch-size", "128", "--width", "32")
+    train = training_command(folder, "train", MODEL, "--view", str(view_folder), *flags)
+    assert train.returncode == 0, train.stderr
+    register = training_command(folder, "register", MODEL, "--view", str(view_folder))
+    assert register.returncode == 0, register.stderr
+    return Trained(folder, view_folder, train.stdout, register.stdout)
+
+
+def test_training_says_each_stage_each_epoch_and_each_upload(trained: Trained) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        assert f"epoch {epoch}/{EPOCHS}  loss" in trained.train_output
+    assert "uploaded roc.png" in trained.train_output
+    assert "✓ evaluate on the test split" in trained.train_output
+    assert "Traceback" not in trained.train_output
+
+
+def test_the_run_keeps_its_recipe_its_metrics_by_epoch_and_its_pictures(trained: Trained) -> None:
+    mlflow = client(trained.uri)
+    run = mlflow.get_run(Registry(trained.uri).resolve(MODEL, CHAMPION).run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["epochs"] == str(EPOCHS)
+    assert run.data.params["width"] == "32"
+    assert len(mlflow.get_metric_history(run.info.run_id, "validation_log_loss")) == EPOCHS
+    assert {"test_auc", "test_ap", "test_brier", "test_log_loss", "test_2024-06_auc"} <= set(run.data.metrics)
+    assert run.data.metrics["test_auc"] > 0.75
+    kept = {artifact.path for artifact in mlflow.list_artifacts(run.info.run_id)}
+    pictures = {"roc.png", "precision_recall.png", "calibration.png", "by_month.png"}
+    assert kept >= pictures | {"contract.json", "recipe.json", "weights.safetensors", "test_by_month.json"}
+
+
+def test_the_version_holds_a_graph_and_a_contract_that_hash_to_its_tags(trained: Trained, tmp_path: Path) -> None:
+    registry = Registry(trained.uri)
+    version = registry.resolve(MODEL, CHAMPION)
+    stored = registry.download(version, tmp_path / "copy")
+    assert digest_of(stored / MODEL_FILE) == version.model_digest
+    assert digest_of(stored / CONTRACT_FILE) == version.contract_digest
+    assert parse_contract((stored / CONTRACT_FILE).read_text(), "it") == read_contract(trained.view)
+
+
+def test_the_version_has_a_signature_and_an_example_that_mlflow_itself_can_answer(trained: Trained) -> None:
+    import mlflow
+    import onnxruntime
+
+    mlflow.set_tracking_uri(trained.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{CHAMPION}")
+    contract = read_contract(trained.view)
+    signature = model.metadata.signature
+    assert [column.name for column in signature.inputs] == [column.name for column in contract.features]
+    assert [column.name for column in signature.outputs] == [OUTPUT]
+    inputs = feed(contract, View.open(trained.view).rows("test"))
+    answer = model.predict(pd.DataFrame(inputs))
+    local = mlflow.artifacts.download_artifacts(f"models:/{MODEL}@{CHAMPION}")
+    session = onnxruntime.InferenceSession(str(Path(local) / MODEL_FILE), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(answer[OUTPUT].to_numpy(), session.run([OUTPUT], inputs)[0])
+    assert list(model.metadata.load_input_example(local).columns) == list(inputs)
+
+
+def test_the_first_version_is_the_champion_and_the_next_the_challenger(
+    trained: Trained, training_command: Command
+) -> None:
+    again = training_command(trained.folder, "register", MODEL, "--view", str(trained.view))
+    assert again.returncode == 0, again.stderr
+    registry = Registry(trained.uri)
+    assert registry.resolve(MODEL, CHAMPION).version == "1"
+    assert registry.resolve(MODEL, CHALLENGER).version == "2"
+    # The same run exports to the same bytes.
+    assert registry.resolve(MODEL, CHAMPION).model_digest == registry.resolve(MODEL, CHALLENGER).model_digest
+
+
+def test_an_alias_or_a_model_that_is_not_there_is_not_found(trained: Trained) -> None:
+    with pytest.raises(VersionNotFound, match="no returns@shadow in the registry"):
+        Registry(trained.uri).resolve(MODEL, "shadow")
+    with pytest.raises(VersionNotFound, match="no nothing@champion in the registry"):
+        Registry(trained.uri).resolve("nothing", CHAMPION)
+
+
+def unreachable() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["train", MODEL, "--view", "nowhere"], "error: no contract at nowhere"),
+        (["train", MODEL, "--view", "VIEW", "--resume", "1234"], "error: returns has no run 1234"),
+        (["register", MODEL, "--view", "VIEW", "--run", "1234"], "error: returns has no run 1234"),
+        (["register", "nothing", "--view", "VIEW"], "error: nothing has no run at sqlite"),
+    ],
+    ids=["no view", "no run to resume", "no run to register", "nothing trained"],
+)
+def test_what_is_not_there_is_one_line_and_exit_code_2(
+    command: list[str], says: str, trained: Trained, training_command: Command
+) -> None:
+    found = training_command(trained.folder, *[str(trained.view) if word == "VIEW" else word for word in command])
+    assert found.returncode == 2
+    assert found.stderr.startswith(says)
+    assert len(found.stderr.splitlines()) == 1
+    assert "Traceback" not in found.stdout
+
+
+def test_a_registry_that_does_not_answer_is_one_line_and_exit_code_2(
+    trained: Trained, training_command: Command
+) -> None:
+    uri = unreachable()
+    found = training_command(trained.folder, "train", MODEL, "--view", str(trained.view), MLFLOW_TRACKING_URI=uri)
+    assert found.returncode == 2
+    assert len(found.stderr.splitlines()) == 1
+    assert found.stderr.startswith(f"error: the registry at {uri} does not answer")
+
+
+def test_a_run_is_not_registered_against_another_view(
+    trained: Trained, training_command: Command, tmp_path: Path
+) -> None:
+    synthetic.write_view(tmp_path / "other", 1000)
+    found = training_command(trained.folder, "register", MODEL, "--view", str(tmp_path / "other"))
+    assert found.returncode == 2
+    assert "was trained on a view with the contract" in found.stderr
+
+
+def test_months_are_kept_as_json_too(trained: Trained) -> None:
+    mlflow = client(trained.uri)
+    run_id = Registry(trained.uri).resolve(MODEL, CHAMPION).run_id
+    months = json.loads(Path(mlflow.download_artifacts(run_id, "test_by_month.json")).read_text())
+    assert set(months) == {"2024-05", "2024-06"}
+    assert months["2024-06"]["test_rows"] > 0

@@ -1,0 +1,46 @@
+"""Mistakes on the command line: one line on standard error, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import synthetic
+from training.__main__ import main
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--epochs", "0"], "not a recipe: epochs: Input should be greater than or equal to 1"),
+        (["--dropout", "1"], "not a recipe: dropout: Input should be less than 1"),
+        (["--workers", "0"], "can't train with that: workers: Input should be greater than or equal to 1"),
+        (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    ],
+)
+def test_an_impossible_flag_is_named(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    synthetic.write_view(tmp_path / "view", 100)
+    assert says in refusal(capsys, "train", "returns", "--view", str(tmp_path / "view"), *flags)
+
+
+def test_a_name_that_no_registry_or_url_would_take_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, "train", "My/Model", "--view", "nowhere")
+    assert line.startswith("error: 'My/Model' can't name a model")
+
+
+def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the following arguments are required" in refusal(capsys)
+
+
+def test_a_view_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--view" in refusal(capsys, "train", "returns")
