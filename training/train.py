@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ from training.recipe import Recipe, Resources
 CHECKPOINT_FILE = "state.pt"
 KEPT_CHECKPOINTS = 2
 SELECTION_METRIC = "validation_log_loss"
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def fit(
 ) -> TabularNetwork:
     """Train and return the network of the best epoch, in eval mode on the CPU.
 
-    ``on_epoch`` is called in this process, from another thread, as epochs end. A run of the same
+    ``on_epoch`` is called in this process as epochs end. A run of the same
     ``name`` in the same ``storage`` goes on where it stopped. Needs a running :func:`cluster`.
 
     Raises:
@@ -111,11 +113,10 @@ def fit(
             callbacks=[_Forward(board)],  # type: ignore[list-item] # a UserCallback is asked for, Callback is what is typed
         ),
     )
-    with _watching(board, on_epoch):
-        try:
-            result = trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            raise TrainingFailed(f"training run {name} failed: {_first_reason(error)}") from error
+    try:
+        result = _run(trainer, board, on_epoch)
+    except ray.train.TrainingFailedError as error:
+        raise TrainingFailed(f"training run {name} failed: {_first_reason(error)}") from error
     best = result.get_best_checkpoint(SELECTION_METRIC, "min")
     if best is None:
         raise TrainingFailed(f"training run {name} left no checkpoint in {storage}")
@@ -171,36 +172,31 @@ class _Forward(UserCallback):
         ray.get(self.board.pin.remote(EpochReport(**metrics[0])))
 
 
-@contextmanager
-def _watching(board: Any, on_epoch: Callable[[EpochReport], None], interval: float = 0.2) -> Iterator[None]:
-    """Call ``on_epoch`` for each new report while the block runs, and for the last ones as it ends."""
-    seen = 0
-    over = threading.Event()
-    failed: list[BaseException] = []
+def _run(
+    trainer: ray.train.torch.TorchTrainer, board: Any, on_epoch: Callable[[EpochReport], None]
+) -> ray.train.Result:
+    """Fit in a thread of its own, and tell ``on_epoch`` of each epoch from this one.
 
-    def drain() -> None:
-        nonlocal seen
+    Ray Train takes over Ctrl-C where it is called from the main thread, and then ends the process
+    without a word.
+    """
+    outcome: Future[ray.train.Result] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # noqa: BLE001 - raised again by outcome.result()
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="fit", daemon=True).start()
+    seen = 0
+    while True:
+        over = wait([outcome], timeout=POLL_SECONDS).done
         for report in ray.get(board.since.remote(seen)):
             seen += 1
             on_epoch(report)
-
-    def poll() -> None:
-        try:
-            while not over.wait(interval):
-                drain()
-        except BaseException as error:  # noqa: BLE001 - raised again in the driver's thread
-            failed.append(error)
-
-    watcher = threading.Thread(target=poll, name="epochs", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-    if failed:
-        raise failed[0]
-    drain()
+        if over:
+            return outcome.result()
 
 
 def _loop(config: dict[str, str]) -> None:

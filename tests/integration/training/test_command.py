@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +120,33 @@ def test_the_first_version_is_the_champion_and_the_next_the_challenger(
     assert registry.resolve(MODEL, CHALLENGER).version == "2"
     # The same run exports to the same bytes.
     assert registry.resolve(MODEL, CHAMPION).model_digest == registry.resolve(MODEL, CHALLENGER).model_digest
+
+
+def test_an_interrupted_run_is_resumed_where_it_stopped(
+    trained: Trained, training_command: Command, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "20"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "epoch 3/20" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    run_id = next(line.split()[-1] for line in said if line.startswith("✓ open a run"))
+
+    resumed = training_command(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/20" not in resumed.stdout
+    assert "epoch 20/20" in resumed.stdout
+    assert f"run {run_id} of {MODEL} is ready to register" in resumed.stdout
+
+    again = training_command(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id)
+    assert again.returncode == 2
+    assert f"run {run_id} has finished: there is nothing to resume" in again.stderr
 
 
 def test_an_alias_or_a_model_that_is_not_there_is_not_found(trained: Trained) -> None:
