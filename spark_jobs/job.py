@@ -15,7 +15,7 @@ from spark_jobs.errors import SourceMissing
 from spark_jobs.inspection import RowCounts, check_rows, check_schema, in_split
 from spark_jobs.profile import categorical_profiles, numeric_profiles
 from spark_jobs.progress import spark_stage
-from spark_jobs.quality import Checked, check, quarantine, readable
+from spark_jobs.quality import QUARANTINE_COLUMNS, Checked, check, quarantine, readable
 from spark_jobs.session import spark_session
 from spark_jobs.tables import Table, header, locate, parse, read_text
 from spark_jobs.views.view import FeatureView
@@ -53,8 +53,8 @@ def run_job(view: FeatureView, source: Path, out: Path) -> Contract:
         with spark_stage("write the view", spark.sparkContext) as writing:
             built = view.build(tables)
             check_schema(built, view)
-            write_parquet(built.orderBy(*view.identity), made / VIEW)
-            write_parquet(quarantine(list(tables.values())), made / QUARANTINE)
+            write_parquet(built, made / VIEW, order=view.identity)
+            write_parquet(quarantine(list(tables.values())), made / QUARANTINE, order=QUARANTINE_COLUMNS)
             writing.detail = f"{size_of(made) / 1e6:.1f} MB"
         rows = spark.read.parquet(str(made / VIEW))
         with spark_stage("check the view", spark.sparkContext) as checking:

@@ -26,6 +26,9 @@ DEFECT = "_defect"
 BROKEN = "_broken"
 """The name of the first rule that the row breaks, or NULL."""
 
+QUARANTINE_COLUMNS = ("table", "rule", "row")
+"""The row as JSON, with the values as the file has them; one with nothing between its commas is left out."""
+
 _KEBAB_CASE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -138,6 +141,5 @@ def check(frame: DataFrame, table: str, rules: Sequence[Rule]) -> Checked:
 
 
 def quarantine(tables: Sequence[Checked]) -> DataFrame:
-    """One row per row refused, of all tables, in an order that is the same from run to run."""
-    everything = reduce(DataFrame.unionByName, (table.quarantined for table in tables))
-    return everything.coalesce(1).sortWithinPartitions("table", "rule", "row")
+    """One row per row refused, of all tables, with :data:`QUARANTINE_COLUMNS`."""
+    return reduce(DataFrame.unionByName, (table.quarantined for table in tables))

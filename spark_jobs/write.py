@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,9 +66,10 @@ def replacing(out: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write_parquet(frame: DataFrame, folder: Path) -> None:
-    """Write a table as Parquet files alone, without Hadoop's checksum files beside them."""
-    frame.write.parquet(str(folder))
+def write_parquet(frame: DataFrame, folder: Path, order: Sequence[str]) -> None:
+    """Write a table as one Parquet file whose rows are in ``order``, with no checksum file beside it."""
+    # One file, since a session is one machine's. A global sort would first compute all rows to sample them.
+    frame.repartition(1).sortWithinPartitions(*order).write.parquet(str(folder))
     for checksum in folder.glob(".*.crc"):
         checksum.unlink()
 
