@@ -19,7 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m serve", description="Serve versions of models.")
+    parser = console.Arguments(prog="python -m serve", description="Serve versions of models.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("run", "start Ray, Serve and the ingress; Ctrl-C stops them"),
@@ -81,15 +81,19 @@ def predict(model: str, rows: str, url: str) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def command(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     match options.command:
         case "run":
-            return console.run(lambda: run(options.settings))
+            return run(options.settings)
         case "check":
-            return console.run(lambda: check(options.settings))
+            return check(options.settings)
         case _:
-            return console.run(lambda: predict(options.model, options.rows, options.url))
+            return predict(options.model, options.rows, options.url)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return console.run(lambda: command(arguments))
 
 
 if __name__ == "__main__":

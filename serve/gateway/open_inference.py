@@ -129,7 +129,7 @@ def _object(item: object, keys: frozenset[str], where: str) -> dict[str, object]
 def _array(item: dict[str, object], key: str, where: str) -> list[object]:
     value = item.get(key)
     if not isinstance(value, list):
-        raise MalformedRequest(f"{where}: {key} must be an array, got {shown(value)}")
+        raise MalformedRequest(f"{where}: {key} must be an array, got {shown(value) if key in item else 'nothing'}")
     return value
 
 
