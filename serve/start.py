@@ -26,7 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from console import INTERRUPTED, UserError, say, stage
-from serve import loopback
+from serve import loopback, ports
 from serve.releases.verify import VerifiedModel, fetch
 from serve.settings import Http, Settings, read_settings, settings_file
 from training.registry import Registry
@@ -128,6 +128,7 @@ def _start(settings: Settings) -> None:
     on_loopback = loopback.is_loopback(settings.http.host)
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", f"{settings.ingress.drain_seconds:g}")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    atexit.register(ports.reserve().close)
     loopback.bind_haproxy(folder, loopback=on_loopback)
     with stage("start Ray and Serve"):
         import ray

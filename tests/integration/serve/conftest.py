@@ -17,10 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "serve"))
-
-import tiny
-
+from tests.unit.serve import tiny
 from training.registry import CHAMPION, ModelVersion, Registry, client
 
 ROOT = Path(__file__).parents[3]
@@ -50,10 +47,14 @@ def register(uri: str, *, bias: float = 0.0, artifacts: str | None = None) -> Mo
 
 @dataclass
 class Store:
-    """A registry in SQLite with its artifacts beside it."""
+    """A registry in SQLite with its artifacts beside it, and one version of the tiny model in it."""
 
     folder: Path
+    bias: float = 0.0
     version: ModelVersion = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.version = register(self.uri, bias=self.bias, artifacts=self.artifacts.as_uri())
 
     @property
     def uri(self) -> str:
@@ -70,9 +71,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    made = Store(tmp_path_factory.mktemp("registry"))
-    made.version = register(made.uri, artifacts=made.artifacts.as_uri())
-    return made
+    return Store(tmp_path_factory.mktemp("registry"))
 
 
 def write_settings(folder: Path, uri: str, **sections: object) -> Path:

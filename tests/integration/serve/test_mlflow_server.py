@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import processes
 import pytest
-import tiny
-from conftest import OUR_COMMAND, Start, free_port, register, write_settings
+
+from tests.integration.serve import processes
+from tests.integration.serve.conftest import OUR_COMMAND, Start, free_port, register, write_settings
+from tests.unit.serve import tiny
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import RAY_COMMAND, ROOT, Command, Store, environment, free_port, write_settings
 
+from tests.integration.serve.conftest import RAY_COMMAND, ROOT, Command, Store, environment, free_port, write_settings
+from tests.unit.serve import tiny
 from training.registry import CONTRACT_FILE, MODEL_FILE, Registry
 
 pytestmark = pytest.mark.integration

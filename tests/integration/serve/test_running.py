@@ -13,10 +13,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-import processes
 import pytest
-import tiny
-from conftest import RAY_COMMAND, ROOT, Served, Start, Store, environment, write_settings
+
+from tests.integration.serve import processes
+from tests.integration.serve.conftest import RAY_COMMAND, ROOT, Served, Start, Store, environment, write_settings
+from tests.unit.serve import tiny
 
 pytestmark = pytest.mark.integration
 
@@ -64,8 +65,9 @@ def test_every_answer_names_its_request_once_and_its_model(served: Served) -> No
 
 @pytest.mark.parametrize("name", ["dataframe_split", "dataframe_records", "inputs", "instances"])
 def test_invocations_answers_as_mlflow_s_own_server_for_the_same_model(served: Served, store: Store, name: str) -> None:
-    import mlflow
     from mlflow.pyfunc import scoring_server
+
+    import mlflow
 
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
@@ -144,6 +146,23 @@ def test_a_second_serve_on_the_same_port_is_refused_in_one_line(served: Served) 
     assert f"error: http.port 127.0.0.1:{served.port} can't be listened on" in ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
     assert httpx.get(f"{served.url}/v2/health/ready").status_code == 200
+
+
+def test_two_serves_on_one_machine_do_not_answer_for_each_other(served: Served, start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    other = start(write_settings(tmp_path, Store(folder, bias=3.0).uri), RAY_COMMAND)
+    other.wait_until_ready()
+
+    def scores(running: Served) -> set[float]:
+        url = f"{running.url}/v2/models/{tiny.NAME}/infer"
+        answers = [httpx.post(url, json=tiny.infer_body(tiny.ROWS[:1])).json() for _ in range(50)]
+        return {round(answer["outputs"][1]["data"][0], 3) for answer in answers}
+
+    score = {0.715}
+    assert (scores(served), scores(other)) == (score, {3.715})
+    other.stop(signal.SIGINT)
+    assert scores(served) == score
 
 
 def test_ctrl_c_stops_everything_soon_and_frees_the_port(served: Served) -> None:

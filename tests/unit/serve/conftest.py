@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import tiny
 from starlette.routing import Router
 
 from serve.dataplane import DataPlane, ServedModel
@@ -15,6 +14,7 @@ from serve.gateway.asgi import Limits, build
 from serve.gateway.transports import TRANSPORTS
 from serve.runtimes.onnx import OnnxRuntime
 from serve.validation import InputSchema
+from tests.unit.serve import tiny
 
 MAX_ROWS = 500
 MAX_BODY = 200_000

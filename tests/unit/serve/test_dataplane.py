@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-import tiny
 
 from serve.dataplane import ROWS_ON_THE_LOOP, WAITING, DataPlane, Result, ServedModel
 from serve.gateway.errors import InputRejected, ModelNotFound, NotReady, Overloaded
 from serve.runtimes.base import Array, ModelMetadata
 from serve.validation import InputSchema
+from tests.unit.serve import tiny
 
 
 def infer(plane: DataPlane, columns: Mapping[str, Sequence[object]], **options: object) -> Result:

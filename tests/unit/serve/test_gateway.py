@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
-import tiny
-from conftest import Client
 
 from serve.dataplane import DataPlane, ServedModel
 from serve.gateway.asgi import Limits, build
 from serve.gateway.transports import TRANSPORTS
 from serve.runtimes.base import Array, ModelMetadata, RuntimeFailure
 from serve.validation import InputSchema
+from tests.unit.serve import tiny
+from tests.unit.serve.conftest import Client
 
 SECRET = "password=hunter2"
 

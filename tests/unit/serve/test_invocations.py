@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
-from conftest import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +16,8 @@ from serve.gateway.asgi import Limits, build
 from serve.gateway.errors import MalformedRequest
 from serve.gateway.invocations import decode_request, encode_response
 from serve.gateway.transports import TRANSPORTS
+from tests.unit.serve import tiny
+from tests.unit.serve.conftest import Client
 
 SPLIT = {"columns": list(tiny.FEATURES), "data": [[row[name] for name in tiny.FEATURES] for row in tiny.ROWS]}
 DOCUMENTS: dict[str, object] = {

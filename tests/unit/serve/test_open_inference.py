@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
-from conftest import MAX_BODY, Client, chunks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve.dataplane import Result
 from serve.gateway.errors import MalformedRequest
 from serve.gateway.open_inference import DATATYPES, decode_request, encode_response
+from tests.unit.serve import tiny
+from tests.unit.serve.conftest import MAX_BODY, Client, chunks
 
 INFER = f"/v2/models/{tiny.NAME}/infer"
 JSON = {"content-type": "application/json"}

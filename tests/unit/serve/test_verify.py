@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import tiny
 from onnx import TensorProto, helper
 
 from serve.releases import verify
@@ -24,6 +23,7 @@ from serve.releases.verify import (
     fetch,
 )
 from spark_jobs.contract import ContractError
+from tests.unit.serve import tiny
 from training.registry import CONTRACT_FILE, MODEL_FILE, ModelVersion, Registry, RegistryUnreachable, digest_of
 
 
