@@ -25,7 +25,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     options = arguments(given)
+    return run(lambda: make(options))
+
+
+def make(options: argparse.Namespace) -> int:
     view = load_view(options.view)
     from spark_jobs.job import run_job
 
@@ -36,4 +41,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main())

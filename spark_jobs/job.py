@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from console import stage
 from spark_jobs.contract import CategoricalProfile, Contract, NumericProfile, SourceCount, Split
@@ -21,9 +21,13 @@ from spark_jobs.tables import Table, header, locate, parse, read_text
 from spark_jobs.views.view import FeatureView
 from spark_jobs.write import QUARANTINE, VIEW, replacing, size_of, write_contract, write_parquet
 
+Session = Callable[[str], AbstractContextManager[SparkSession]]
 
-def run_job(view: FeatureView, source: Path, out: Path) -> Contract:
+
+def run_job(view: FeatureView, source: Path, out: Path, session: Session = spark_session) -> Contract:
     """Build ``view`` from the tables in the folder ``source`` into the folder ``out``.
+
+    ``session`` gives the Spark session, under the name of the job, for as long as the job runs.
 
     Raises:
         SourceUnusable: a table is missing, or has not the columns expected.
@@ -40,7 +44,7 @@ def run_job(view: FeatureView, source: Path, out: Path) -> Contract:
         files = {table.name: locate(table, source, scratch) for table in view.sources}
         columns = {table.name: header(table, files[table.name]) for table in view.sources}
         with stage("start Spark") as starting:
-            spark = stack.enter_context(spark_session(f"view {view.name}"))
+            spark = stack.enter_context(session(f"view {view.name}"))
             starting.detail = str(spark.sparkContext.master)
         tables: dict[str, Checked] = {}
         counts = []

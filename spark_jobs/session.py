@@ -44,7 +44,7 @@ def spark_session(
         except PySparkRuntimeError as error:
             log.seek(0)
             said = [line.strip() for line in log if line.strip()]
-            raise SparkUnavailable(f"{JAVA_NEEDED} (it said: {said[-1] if said else error})") from error
+            raise SparkUnavailable(f"{JAVA_NEEDED} (it said: {said[0] if said else error})") from error
         spark = SparkSession(context)
         try:
             yield spark

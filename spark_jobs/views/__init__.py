@@ -28,7 +28,7 @@ def load_view(name: str) -> FeatureView:
     try:
         view: FeatureView = import_module(VIEWS[name]).VIEW
     except ModuleNotFoundError as error:
-        if error.name != "pyspark":
+        if (error.name or "").partition(".")[0] != "pyspark":
             raise
         raise SparkUnavailable("pyspark is not installed: pip install 'ml-training-deployment[spark]'") from error
     return view
