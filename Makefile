@@ -54,4 +54,4 @@ lock: $(DEVELOPMENT)
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements-dev.lock
 
 clean:
-	rm -rf build mlflow mlruns *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

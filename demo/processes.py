@@ -118,11 +118,10 @@ def require_free_port(port: int, what: str) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for ask in (signal.SIGINT, signal.SIGTERM):
-        if process.poll() is None:
-            process.send_signal(ask)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
+    # Not SIGINT: a shell that starts the demo in the background makes its children deaf to it.
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

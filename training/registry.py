@@ -44,7 +44,7 @@ CONTRACT_FILE = "extra_files/contract.json"
 MODEL_DIGEST_TAG = "model.sha256"
 CONTRACT_DIGEST_TAG = "contract.sha256"
 
-DEFAULT_FOLDER = Path("mlflow")
+DEFAULT_FOLDER = Path("mlruns")
 
 MLFLOW_DEFAULTS = {
     # MLflow's own keep a command silent for minutes when nothing listens.
@@ -86,7 +86,7 @@ class ModelVersion:
 
 
 def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, or SQLite in the folder ``mlflow`` below the working directory.
+    """``MLFLOW_TRACKING_URI``, or SQLite in the folder ``mlruns`` below the working directory.
 
     The one place where this package reads its registry's address from the environment.
     """
@@ -108,15 +108,29 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def client(uri: str) -> MlflowClient:
-    """MLflow's client for one address. The folder of a SQLite file is made; nothing global is set."""
-    for name, value in MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+def client(uri: str, *, create: bool = False) -> MlflowClient:
+    """MLflow's client for one address; nothing process-wide is set.
+
+    Raises:
+        RegistryUnreachable: it is a SQLite file that is not there, and ``create`` does not ask for one.
+    """
+    _set_mlflow_defaults()
     from mlflow import MlflowClient
 
     if file := sqlite_file(uri):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if create:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        elif not file.exists():
+            raise RegistryUnreachable(
+                f"there is no registry at {uri}: train and register a model first, or set MLFLOW_TRACKING_URI"
+            )
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _set_mlflow_defaults() -> None:
+    """Must come before MLflow is imported: it reads some of them then."""
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
 
 
 class Registry:
@@ -219,6 +233,7 @@ class Registry:
 @contextmanager
 def mapped_errors(uri: str, what: str) -> Iterator[None]:
     """Turn every error of MLflow and of its transports into a :class:`RegistryError` about ``what``."""
+    _set_mlflow_defaults()
     import requests
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException

@@ -47,7 +47,7 @@ class TrackedRun:
     @classmethod
     def start(cls, uri: str, model: str, view: View, recipe: Recipe, resources: Resources) -> TrackedRun:
         """Open a run and record what it is made from, so that it can be resumed and repeated."""
-        mlflow = client(uri)
+        mlflow = client(uri, create=True)
         with mapped_errors(uri, f"experiment {model}"):
             experiment = mlflow.get_experiment_by_name(model)
             experiment_id = (

@@ -46,7 +46,7 @@ class Trained:
 
     @property
     def uri(self) -> str:
-        return local_uri(self.folder / "mlflow")
+        return local_uri(self.folder / "mlruns")
 
 
 @pytest.fixture(scope="module")
