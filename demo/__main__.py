@@ -12,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from console import Arguments, run, say, stage
-from demo.processes import DemoError, Processes, require_free_port, wait_until_ready
+from demo.processes import DemoError, Processes, require_free_port
 
 FOLDER = Path("build/demo")
 VIEW = FOLDER / "flights"
@@ -83,13 +83,15 @@ def _demo(arguments: Namespace) -> None:
             *("--artifacts-destination", str(store / "artifacts")),
         ) as tracking:
             processes.run("python", "-m", "spark_jobs", "flights", "--out", str(VIEW))
-            wait_until_ready(f"{mlflow}/health", tracking, processes.logs / "mlflow.log")
+            tracking.wait_until_ready(f"{mlflow}/health")
             processes.run("python", "-m", "training", "train", MODEL, "--view", str(VIEW), "--epochs", arguments.epochs)
             processes.run("python", "-m", "training", "register", MODEL, "--view", str(VIEW))
             with processes.background("serve", "run", "serve.config") as serving:
-                with stage("wait for the ingress") as step:
-                    wait_until_ready(f"{ingress}/v2/health/ready", serving, processes.logs / "serve.log")
-                    step.detail = f"ingress {ingress}  Ray dashboard {dashboard}  MLflow {mlflow}"
+                with stage("wait for the ingress"):
+                    serving.wait_until_ready(f"{ingress}/v2/health/ready")
+                say(f"  ingress        {ingress}")
+                say(f"  Ray dashboard  {dashboard}/#/serve  (it asks for the token that `ray get-auth-token` prints)")
+                say(f"  MLflow         {mlflow}/#/models/{MODEL}")
                 processes.run("python", "-m", "demo", "ask")
                 processes.run("python", "-m", "demo", "parity")
                 if arguments.screenshots:
@@ -97,14 +99,14 @@ def _demo(arguments: Namespace) -> None:
 
                     take(arguments.screenshots, dashboard=dashboard, mlflow=mlflow, model=MODEL)
                 if arguments.keep:
-                    _wait_for_ctrl_c(ingress, dashboard, mlflow)
+                    _wait_for_ctrl_c()
     finally:
         processes.require_none_left()
     say(f"\n✓ demo  {time.monotonic() - started:.0f} s; nothing is left running; its files are in {FOLDER}")
 
 
-def _wait_for_ctrl_c(ingress: str, dashboard: str, mlflow: str) -> None:
-    say(f"\nrunning until Ctrl-C:  ingress {ingress}  Ray dashboard {dashboard}  MLflow {mlflow}")
+def _wait_for_ctrl_c() -> None:
+    say("\nrunning until Ctrl-C, at the addresses above")
     try:
         while True:
             time.sleep(1)

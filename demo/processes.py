@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -22,10 +23,39 @@ MARK = "ML_DEMO_PROCESS"
 """Every process that the demo starts, and everything those start, has this variable in its environment."""
 
 STOP_SECONDS = 40
+TAIL_LINES = 5
 
 
 class DemoError(UserError):
     """A step of the demo did not do what it should."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """A command that runs in the background."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_until_ready(self, url: str, timeout: float = 180) -> None:
+        """Wait for ``GET url`` to answer 200.
+
+        Raises:
+            DemoError: the process ended, or the time is up; the last lines of its log say why.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise DemoError(f"it ended with exit code {self.process.returncode}; {self._last_words()}")
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.2)
+        raise DemoError(f"{url} was not ready after {timeout:.0f} s; {self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return f"the end of {self.log}: {' | '.join(lines)}"
 
 
 class Processes:
@@ -43,29 +73,30 @@ class Processes:
         Raises:
             DemoError: it ended with another exit code than 0.
         """
-        say(f"\n$ {_shown(command)}")
+        say(f"\n$ {shlex.join(command)}")
         code = subprocess.run(_found(command), env=self.environment, check=False).returncode
         if code:
-            raise DemoError(f"`{_shown(command)}` ended with exit code {code}")
+            raise DemoError(f"`{shlex.join(command)}` ended with exit code {code}")
 
     @contextlib.contextmanager
-    def background(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    def background(self, *command: str, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
         """Run a command in its own process group during the block, its output in a log file."""
-        log = self.logs / f"{Path(command[0]).name}.log"
-        say(f"\n$ {_shown(command)} > {log} &")
+        name = Path(command[0]).name
+        log = self.logs / f"{name}.log"
+        say(f"\n$ {shlex.join(command)} > {log} &")
         with log.open("wb") as output:
             process = subprocess.Popen(
                 _found(command),
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         try:
-            yield process
+            yield Background(process, log)
         finally:
-            with stage(f"stop {Path(command[0]).name}"):
+            with stage(f"stop {name}"):
                 _stop(process)
 
     def survivors(self) -> list[int]:
@@ -88,23 +119,6 @@ class Processes:
                 os.kill(pid, signal.SIGKILL)
         if left:
             raise DemoError(f"{len(left)} processes outlived the demo and were killed: {', '.join(map(str, left))}")
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, timeout: float = 180) -> None:
-    """Wait for ``GET url`` to answer 200.
-
-    Raises:
-        DemoError: the process ended, or the time is up; the last lines of its log say why.
-    """
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoError(f"it ended with exit code {process.returncode}; the end of {log}: {_tail(log)}")
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
-                return
-        time.sleep(0.2)
-    raise DemoError(f"{url} was not ready after {timeout:.0f} s; the end of {log}: {_tail(log)}")
 
 
 def require_free_port(port: int, what: str) -> None:
@@ -132,11 +146,3 @@ def _found(command: Sequence[str]) -> list[str]:
     program = command[0]
     beside = Path(sys.executable).with_name(program)
     return [sys.executable if program == "python" else str(beside) if beside.exists() else program, *command[1:]]
-
-
-def _shown(command: Sequence[str]) -> str:
-    return shlex.join(command)
-
-
-def _tail(log: Path, lines: int = 5) -> str:
-    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:])
