@@ -16,6 +16,7 @@ import yaml
 from demo.__main__ import FOLDER, MLFLOW_PORT, main
 from demo.processes import MARK, DemoError, Processes
 from spark_jobs.contract import read_contract
+from tests.documentation import examples, shape
 
 pytestmark = pytest.mark.integration
 
@@ -88,15 +89,9 @@ def test_nothing_that_the_demo_started_is_left(demonstrated: Demonstrated) -> No
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"something still listens on {port}"
 
 
-def shape(line: str) -> str:
-    """A line without what differs from run to run: numbers, digests, run ids."""
-    return re.sub(r"\s+", " ", re.sub(r"[0-9a-f]{12,}|[-+]?\d[\d.,]*(e-?\d+)?", "#", line)).strip()
-
-
 def test_the_readme_shows_what_the_demo_prints(demonstrated: Demonstrated) -> None:
-    block = re.search(r"^\$ make demo\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert block is not None, "the README shows the demo's output"
-    shown = [shape(line) for line in block[1].splitlines() if shape(line) not in ("", "…")]
+    example = next(example for example in examples(ROOT / "README.md") if example.program == "make demo")
+    shown = [shape(line) for line in example.output.splitlines() if shape(line) not in ("", "…")]
     printed = {shape(line) for line in demonstrated.output.splitlines()}
     assert len(shown) > 20
     assert [line for line in shown if line not in printed] == []
