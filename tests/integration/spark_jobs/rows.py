@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-Row = Mapping[str, str]
+Row = dict[str, str]
 
 NEW_YORK = ZoneInfo("America/New_York")
 
