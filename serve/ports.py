@@ -1,7 +1,7 @@
 """A block of ports for the servers behind the ingress, which no other Serve of this machine uses.
 
-Ray's defaults are fixed. Two Serves on one machine then share the fallback proxy's port (8500, which
-Ray binds with ``SO_REUSEPORT``), and each HAProxy hands requests to the other one's models.
+Ray's defaults are fixed, and it binds the fallback proxy's (8500) with ``SO_REUSEPORT``: two Serves on
+one machine then both listen there, and what one's HAProxy hands to its fallback the other may answer.
 
 Errors::
 

@@ -100,7 +100,7 @@ def fetch(registry: Registry, version: ModelVersion, cache: Path) -> VerifiedMod
                 shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent) as partial:
-            download = _download(registry, version, Path(partial) / "download")
+            download = registry.download(version, Path(partial) / "download")
             kept = Path(partial) / "kept"
             kept.mkdir()
             for stored, name in ((MODEL_FILE, MODEL_FILE), (CONTRACT_FILE, FILE_NAME)):
@@ -115,15 +115,6 @@ def fetch(registry: Registry, version: ModelVersion, cache: Path) -> VerifiedMod
                 # Another replica on this machine was first: its copy is checked like any other.
                 return _verified(version, folder, "the cache")
     return VerifiedModel(version, folder, found.contract)
-
-
-def _download(registry: Registry, version: ModelVersion, folder: Path) -> Path:
-    import mlflow
-
-    # MLflow looks a `models:/` address up in the process-wide registry, whichever it is told to use.
-    mlflow.set_tracking_uri(registry.uri)
-    mlflow.set_registry_uri(registry.uri)
-    return registry.download(version, folder)
 
 
 def _verified(version: ModelVersion, folder: Path, where: str) -> VerifiedModel:

@@ -32,7 +32,7 @@ def free_port() -> int:
 
 def register(uri: str, *, bias: float = 0.0, artifacts: str | None = None) -> ModelVersion:
     """Register the tiny model as ``python -m training register`` does, and make it the champion."""
-    mlflow = client(uri)
+    mlflow = client(uri, create=True)
     found = mlflow.get_experiment_by_name("parcels")
     experiment = found.experiment_id if found else mlflow.create_experiment("parcels", artifact_location=artifacts)
     run = mlflow.create_run(experiment).info.run_id

@@ -65,9 +65,8 @@ def test_every_answer_names_its_request_once_and_its_model(served: Served) -> No
 
 @pytest.mark.parametrize("name", ["dataframe_split", "dataframe_records", "inputs", "instances"])
 def test_invocations_answers_as_mlflow_s_own_server_for_the_same_model(served: Served, store: Store, name: str) -> None:
-    from mlflow.pyfunc import scoring_server
-
     import mlflow
+    from mlflow.pyfunc import scoring_server
 
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
@@ -153,6 +152,8 @@ def test_two_serves_on_one_machine_do_not_answer_for_each_other(served: Served, 
     folder.mkdir()
     other = start(write_settings(tmp_path, Store(folder, bias=3.0).uri), RAY_COMMAND)
     other.wait_until_ready()
+    listening = [processes.listening(running.process.pid).keys() for running in (served, other)]
+    assert listening[0] & listening[1] == set()
 
     def scores(running: Served) -> set[float]:
         url = f"{running.url}/v2/models/{tiny.NAME}/infer"
