@@ -13,7 +13,7 @@ from console import Stage, stage
 
 @contextmanager
 def spark_stage(name: str, context: SparkContext, every_seconds: float = 10.0) -> Iterator[Stage]:
-    """A :func:`console.stage` that also says, every few seconds, how many of Spark's tasks are done."""
+    """A :func:`console.stage` that also says, every few seconds where it has changed, how many of Spark's tasks are done."""
     done = threading.Event()
     with stage(name) as current:
         reporter = threading.Thread(target=_report, args=(current, context, done, every_seconds), daemon=True)
@@ -27,8 +27,12 @@ def spark_stage(name: str, context: SparkContext, every_seconds: float = 10.0) -
 
 def _report(current: Stage, context: SparkContext, done: threading.Event, every_seconds: float) -> None:
     tracker = context.statusTracker()
+    said = ""
     while not done.wait(every_seconds):
         stages = [info for id_ in tracker.getActiveStageIds() if (info := tracker.getStageInfo(id_))]
         if stages:
             completed = sum(info.numCompletedTasks for info in stages)
-            current.note(f"{completed} of {sum(info.numTasks for info in stages)} tasks done")
+            text = f"{completed} of {sum(info.numTasks for info in stages)} tasks done"
+            if text != said:
+                current.note(text)
+            said = text

@@ -12,6 +12,9 @@ RUN_BY = {
     "serve run serve.config": "tests/integration/serve/test_running.py",
     "python -m serve run": "tests/integration/serve/test_running.py",
     "python -m spark_jobs flights --out build/flights": "tests/integration/spark_jobs/test_flights_real.py",
+    "python -m training train flight-delay --view build/flights": "tests/integration/test_demo.py",
+    "python -m training train flight-delay --view build/flights --resume RUN": "tests/integration/training/test_command.py",
+    "python -m training register flight-delay --view build/flights": "tests/integration/test_demo.py",
 }
 """A command → the test that runs it."""
 
