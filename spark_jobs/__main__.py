@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from console import run, say
+from console import Arguments, run, say
 from spark_jobs.views import VIEWS, load_view
 
 
-def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def arguments(given: Sequence[str] | None) -> Namespace:
+    parser = Arguments(
         prog="python -m spark_jobs",
         description="Make a feature view: FOLDER/view and FOLDER/quarantine (Parquet) and FOLDER/contract.json.",
     )
@@ -26,11 +26,10 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = arguments(given)
-    return run(lambda: make(options))
+    return run(lambda: make(arguments(given)))
 
 
-def make(options: argparse.Namespace) -> int:
+def make(options: Namespace) -> int:
     view = load_view(options.view)
     from spark_jobs.job import run_job
 

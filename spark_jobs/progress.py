@@ -13,7 +13,7 @@ from console import Stage, stage
 
 @contextmanager
 def spark_stage(name: str, context: SparkContext, every_seconds: float = 10.0) -> Iterator[Stage]:
-    """A :func:`console.stage` that also says, every few seconds where it has changed, how many of Spark's tasks are done."""
+    """A :func:`console.stage` that also tells of Spark's tasks: every few seconds, where more of them are done."""
     done = threading.Event()
     with stage(name) as current:
         reporter = threading.Thread(target=_report, args=(current, context, done, every_seconds), daemon=True)

@@ -6,14 +6,16 @@ import pytest
 
 from tests.documentation import PAGES, Example, examples
 
+TRAIN = "python -m training train flight-delay --view build/flights"
+
 RUN_BY = {
     "make demo": "tests/integration/test_demo.py",
     "make test": "CI: it is what runs this",
     "serve run serve.config": "tests/integration/serve/test_running.py",
     "python -m serve run": "tests/integration/serve/test_running.py",
     "python -m spark_jobs flights --out build/flights": "tests/integration/spark_jobs/test_flights_real.py",
-    "python -m training train flight-delay --view build/flights": "tests/integration/test_demo.py",
-    "python -m training train flight-delay --view build/flights --resume RUN": "tests/integration/training/test_command.py",
+    TRAIN: "tests/integration/test_demo.py",
+    f"{TRAIN} --resume RUN": "tests/integration/training/test_command.py",
     "python -m training register flight-delay --view build/flights": "tests/integration/test_demo.py",
 }
 """A command → the test that runs it."""
