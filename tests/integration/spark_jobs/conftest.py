@@ -65,11 +65,8 @@ MakeView = Callable[..., Output]
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Tiny tables are over before Java's second compiler has paid for itself.
-        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-        with spark_session("tests", driver_memory="1g", shuffle_partitions=2) as session:
-            yield session
+    with spark_session("tests", driver_memory="1g", shuffle_partitions=2) as session:
+        yield session
 
 
 @pytest.fixture(scope="session")

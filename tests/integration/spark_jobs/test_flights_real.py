@@ -11,7 +11,10 @@ import pytest
 
 from spark_jobs.contract import NumericProfile
 from spark_jobs.views.flights import VIEW
+from tests.documentation import ROOT, examples, shape
 from tests.integration.spark_jobs.conftest import RealRun
+
+COMMAND = "python -m spark_jobs flights --out"
 
 pytestmark = pytest.mark.integration
 
@@ -219,6 +222,16 @@ def test_the_command_tells_its_stages_with_times_and_counts(real: RealRun) -> No
     assert f"contract {real.contract.digest[:12]}" in real.stdout.splitlines()[-1]
     for stage in ("start Spark", "check flights", "write the view", "profile the training split"):
         assert f"✓ {stage}" in real.stdout
+
+
+def test_the_command_prints_what_its_page_shows(real: RealRun) -> None:
+    [example] = examples(ROOT / "docs" / "feature-views.md")
+    assert example.program == f"{COMMAND} build/flights"
+    # A line of progress comes where a stage takes long.
+    printed = [line for line in real.stdout.splitlines() if not line.startswith("  ")]
+    wanted = example.output.splitlines()
+    assert [shape(line) for line in printed[:-1]] == [shape(line) for line in wanted[:-1]]
+    assert printed[-1].partition(": ")[2] == wanted[-1].partition(": ")[2]
 
 
 def test_spark_says_nothing_on_the_terminal(real: RealRun) -> None:
