@@ -20,7 +20,7 @@ VIEW = FOLDER / "flights"
 CACHE = FOLDER / "asked"
 MODEL = "flight-delay"
 MLFLOW_PORT = 5000
-EPOCHS = "4"
+EPOCHS = "2"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from console import stage
 from demo.processes import DemoError
-from training.registry import CHAMPION, Registry
+from training.registry import CHAMPION, Registry, client
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SIZE = (1280, 800)
+SIZE = (1440, 810)
 # A browser that looks for updates or for its maker's servers only waits where there is no network.
 OFFLINE = (
     "--no-sandbox",
@@ -49,10 +49,15 @@ def take(folder: Path, *, dashboard: str, mlflow: str, model: str) -> None:
         DemoError: there is no Chromium or no Playwright, or a page does not show what it should.
     """
     version = Registry(mlflow).resolve(model, CHAMPION)
+    run = client(mlflow).get_run(version.run_id).info
     folder.mkdir(parents=True, exist_ok=True)
     pictures = (
         Picture("ray-dashboard.png", f"{dashboard}/#/serve", "ingress"),
-        Picture("mlflow-run.png", f"{mlflow}/#/runs/{version.run_id}/model-metrics", "validation_log_loss"),
+        Picture(
+            "mlflow-run.png",
+            f"{mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}/model-metrics",
+            "epoch_seconds",
+        ),
         Picture("mlflow-version.png", f"{mlflow}/#/models/{model}/versions/{version.version}", "model.sha256"),
     )
     with _browser() as browser:
