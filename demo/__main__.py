@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -85,10 +84,7 @@ def _demo(arguments: Namespace) -> None:
         ) as tracking:
             processes.run("python", "-m", "spark_jobs", "flights", "--out", str(VIEW))
             tracking.wait_until_ready(f"{mlflow}/health")
-            processes.run(
-                *("python", "-m", "training", "train", MODEL, "--view", str(VIEW)),
-                *("--epochs", arguments.epochs, "--cpus-per-worker", str(min(2, os.cpu_count() or 1))),
-            )
+            processes.run("python", "-m", "training", "train", MODEL, "--view", str(VIEW), "--epochs", arguments.epochs)
             processes.run("python", "-m", "training", "register", MODEL, "--view", str(VIEW))
             with processes.background("serve", "run", "serve.config") as serving:
                 with stage("wait for the ingress"):

@@ -51,11 +51,12 @@ def take(folder: Path, *, dashboard: str, mlflow: str, model: str) -> None:
     version = Registry(mlflow).resolve(model, CHAMPION)
     run = client(mlflow).get_run(version.run_id).info
     folder.mkdir(parents=True, exist_ok=True)
+    run_page = f"{mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
     pictures = (
         Picture("ray-dashboard.png", f"{dashboard}/#/serve", "ingress"),
         Picture(
             "mlflow-run.png",
-            f"{mlflow}/#/experiments/{run.experiment_id}/runs/{run.run_id}/model-metrics",
+            f"{run_page}/model-metrics",
             "epoch_seconds",
         ),
         Picture("mlflow-version.png", f"{mlflow}/#/models/{model}/versions/{version.version}", "model.sha256"),

@@ -32,7 +32,9 @@ def examples(page: Path) -> list[Example]:
 
 
 def _examples(page: str, block: str) -> Iterator[Example]:
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+    # What make prints has the commands in it that it runs: they are its output.
+    parts = [block[2:]] if block.startswith("$ make") else re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    for part in parts:
         lines = part.splitlines()
         length = 1
         while _goes_on("\n".join(lines[:length])) and length < len(lines):
