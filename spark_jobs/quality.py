@@ -26,6 +26,9 @@ DEFECT = "_defect"
 BROKEN = "_broken"
 """The name of the first rule that the row breaks, or NULL."""
 
+REFUSED = "_refused"
+"""The values of a row that breaks a rule, as JSON, or NULL."""
+
 QUARANTINE_COLUMNS = ("table", "rule", "row")
 """The row as JSON, with the values as the file has them; one with nothing between its commas is left out."""
 
@@ -83,8 +86,8 @@ def key_unique(*key: str) -> Rule:
 class Checked:
     """A source table whose rows have been held against its rules.
 
-    ``rows`` has every row that was read, with the columns :data:`RAW` and :data:`BROKEN` beside its
-    own.
+    ``rows`` has every row that was read, with the columns :data:`BROKEN` and :data:`REFUSED` beside
+    its own.
     """
 
     table: str
@@ -102,7 +105,7 @@ class Checked:
         return self._own_columns(sf.col(BROKEN).isNull() | sf.col(BROKEN).isin(*later))
 
     def _own_columns(self, wanted: Column) -> DataFrame:
-        return self.rows.where(wanted).drop(RAW, DEFECT, BROKEN)
+        return self.rows.where(wanted).drop(BROKEN, REFUSED)
 
     @property
     def quarantined(self) -> DataFrame:
@@ -110,7 +113,7 @@ class Checked:
         return self.rows.where(sf.col(BROKEN).isNotNull()).select(
             sf.lit(self.table).alias("table"),
             sf.col(BROKEN).alias("rule"),
-            sf.to_json(RAW).alias("row"),
+            sf.col(REFUSED).alias("row"),
         )
 
     def cached(self) -> Checked:
@@ -137,7 +140,10 @@ def check(frame: DataFrame, table: str, rules: Sequence[Rule]) -> Checked:
     if len(set(names)) != len(names):
         raise ValueError(f"{table} has two rules of one name: {', '.join(names)}")
     first_broken = sf.coalesce(*(sf.when(rule.broken, sf.lit(rule.name)) for rule in rules))
-    return Checked(table, names, frame.withColumn(BROKEN, first_broken))
+    checked = frame.withColumn(BROKEN, first_broken)
+    # The text of the rows kept would be most of what a cache holds, and nobody asks for it.
+    refused = checked.withColumn(REFUSED, sf.when(sf.col(BROKEN).isNotNull(), sf.to_json(RAW)))
+    return Checked(table, names, refused.drop(RAW, DEFECT))
 
 
 def quarantine(tables: Sequence[Checked]) -> DataFrame:

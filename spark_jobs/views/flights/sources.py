@@ -59,8 +59,8 @@ def minute_of_day(hhmm: str) -> Column:
 
 def local_minute_of_day(instant: str, timezone: Column) -> Column:
     """Minutes since midnight that a clock in ``timezone`` shows at an instant."""
-    local = sf.from_utc_timestamp(instant, timezone)
-    return sf.hour(local) * 60 + sf.minute(local)
+    local = sf.unix_timestamp(sf.from_utc_timestamp(instant, timezone))
+    return sf.floor(local / 60) % MINUTES_PER_DAY
 
 
 def with_schedule(flights: DataFrame, earlier: Mapping[str, DataFrame]) -> DataFrame:
