@@ -99,6 +99,8 @@ def test_the_readme_shows_what_the_demo_prints(demonstrated: Demonstrated) -> No
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
+        # The demo before has left connections of this port that are only just closed.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", MLFLOW_PORT))
         taken.listen()
         assert main([]) == 2
