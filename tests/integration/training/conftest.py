@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,18 +20,20 @@ def view_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def own_registry() -> dict[str, str]:
+    """The environment without a registry's address: MLflow leaves there the last one it was told in this process."""
+    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+
+
 @pytest.fixture(scope="session")
 def training_command() -> Command:
     """Runs ``python -m training`` in a folder, where its default registry then is."""
 
     def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        import os
-
-        inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         return subprocess.run(
             [sys.executable, "-m", "training", *arguments],
             cwd=folder,
-            env={**inherited, **environment},
+            env={**own_registry(), **environment},
             capture_output=True,
             text=True,
             timeout=300,

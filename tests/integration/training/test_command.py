@@ -16,7 +16,7 @@ import pytest
 
 from spark_jobs.contract import parse_contract, read_contract
 from tests import synthetic
-from tests.integration.training.conftest import Command
+from tests.integration.training.conftest import Command, own_registry
 from training.data import View
 from training.export import OUTPUT, feed
 from training.registry import (
@@ -126,7 +126,9 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(
     trained: Trained, training_command: Command, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "20"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=own_registry(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         said = []
         for line in process.stdout:
