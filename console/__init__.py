@@ -6,14 +6,19 @@ Imports nothing of ours, so each package may use it.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import NoReturn
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+
+DURATION = re.compile(r"([1-9][0-9]{0,4})([dhm])")
+UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 class UserError(Exception):
@@ -42,8 +47,8 @@ class Stage:
         say(f"  {text}")
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    print(text, end=end, flush=True)
 
 
 @contextmanager
@@ -63,6 +68,12 @@ def stage(name: str) -> Iterator[Stage]:
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def duration(text: str) -> timedelta | None:
+    """``90d``, ``12h`` or ``30m``, as the commands take a time; None: it is something else."""
+    found = DURATION.fullmatch(text)
+    return timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
 
 
 def run(command: Callable[[], int]) -> int:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -274,6 +275,14 @@ class Contract(Document):
         )
         if problems:
             raise ContractBroken(f"{where} does not keep to the contract of view {self.view!r}: {'; '.join(problems)}")
+
+
+def dtype_of(arrow: object) -> str:
+    """The contract's name of an Arrow type, or Arrow's own where the contract has none."""
+    name = str(arrow)
+    if re.fullmatch(r"timestamp\[\w+, tz=(UTC|\+00:00)\]", name):
+        return "timestamp"
+    return {"float": "float32", "double": "float64", "large_string": "string"}.get(name, name)
 
 
 def read_contract(path: Path) -> Contract:

@@ -1,4 +1,4 @@
-"""``python -m training train|register MODEL --view FOLDER``."""
+"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from console import Arguments, UserError, run
+from console.folders import fetched
 from spark_jobs.contract import first_problem
 from training.recipe import Architecture, Recipe, Resources
-from training.registry import CHALLENGER, CHAMPION, tracking_uri
+from training.registry import CHALLENGER, CHAMPION, Registry, VersionNotFound, tracking_uri
+
+TAG_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,249}")
+"""MLflow takes spaces and colons too."""
+
+LONGEST_TAG = 5000
+"""MLflow cuts off what is longer: some servers at this length, newer ones at 8,000."""
+
+RESERVED_TAGS = ("mlflow.", "contract.")
+SHOWN_CHARACTERS = 60
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -35,6 +45,9 @@ def _parser() -> Arguments:
         "--runs", type=Path, default=Path("build/runs"), help="folder of checkpoints (default build/runs)"
     )
     train.add_argument("--resume", metavar="RUN", help="go on with this MLflow run and its recipe")
+    train.add_argument(
+        "--tag", action="append", default=[], metavar="KEY=VALUE", help="of the run; give as many as needed"
+    )
     default = Recipe()
     train.add_argument("--epochs", type=int, default=default.epochs)
     train.add_argument("--batch-size", type=int, default=default.batch_size, help="of all workers together")
@@ -50,9 +63,19 @@ def _parser() -> Arguments:
     register.add_argument("--run", metavar="RUN", help="MLflow run to register (default: the newest finished one)")
     register.add_argument("--alias", help=f"alias to set (default: {CHAMPION} for the first, then {CHALLENGER})")
 
-    for command in (train, register):
+    release = commands.add_parser("release", help="copy a version's files to where a function takes them from")
+    release.set_defaults(command=_release)
+    which = release.add_mutually_exclusive_group()
+    which.add_argument("--alias", default=CHAMPION, help=f"the version that it names (default: {CHAMPION})")
+    which.add_argument("--run", metavar="RUN", help="the version that was registered of this MLflow run")
+    release.add_argument("--to", required=True, metavar="FOLDER", help="TO/MODEL/VERSION; may be s3://BUCKET/PREFIX")
+
+    for command in (train, register, release):
         command.add_argument("model", help="the registered model's name, such as late-delivery")
-        command.add_argument("--view", type=Path, required=True, help="a folder made by `python -m spark_jobs`")
+    for command in (train, register):
+        command.add_argument(
+            "--view", required=True, metavar="FOLDER", help="made by `python -m spark_jobs`; may be s3://BUCKET/PREFIX"
+        )
     return parser
 
 
@@ -89,27 +112,61 @@ def _resources(arguments: Namespace) -> Resources:
         raise UserError(f"can't train with that: {first_problem(error)}") from error
 
 
-def _train(arguments: Namespace) -> None:
-    recipe, resources = _recipe(arguments), _resources(arguments)
-    from training.pipeline import train
+def _tags(given: list[str]) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not value.strip() or not TAG_KEY.fullmatch(key) or len(value) > LONGEST_TAG:
+            raise UserError(
+                f"--tag {text[:SHOWN_CHARACTERS]!r}: expected KEY=VALUE, the key of letters, digits, '_', '.', '-' and "
+                f"'/', the value with 1 to {LONGEST_TAG} characters"
+            )
+        if key.startswith(RESERVED_TAGS):
+            raise UserError(f"--tag {key}: the run's own tags start with {' or '.join(RESERVED_TAGS)}: take another")
+        if key in tags:
+            raise UserError(f"--tag {key} is given twice")
+        tags[key] = value
+    return tags
 
-    train(
-        arguments.model,
-        view_folder=arguments.view,
-        recipe=recipe,
-        resources=resources,
-        storage=arguments.runs,
-        uri=tracking_uri(),
-        resume=arguments.resume,
-    )
+
+def _train(arguments: Namespace) -> None:
+    recipe, resources, tags = _recipe(arguments), _resources(arguments), _tags(arguments.tag)
+    with fetched(arguments.view) as view_folder:
+        from training.pipeline import train
+
+        train(
+            arguments.model,
+            view_folder=view_folder,
+            recipe=recipe,
+            resources=resources,
+            storage=arguments.runs,
+            uri=tracking_uri(),
+            resume=arguments.resume,
+            tags=tags,
+        )
 
 
 def _register(arguments: Namespace) -> None:
-    from training.pipeline import register
+    with fetched(arguments.view) as view_folder:
+        from training.pipeline import register
 
-    register(
-        arguments.model, view_folder=arguments.view, uri=tracking_uri(), run_id=arguments.run, alias=arguments.alias
-    )
+        register(
+            arguments.model, view_folder=view_folder, uri=tracking_uri(), run_id=arguments.run, alias=arguments.alias
+        )
+
+
+def _release(arguments: Namespace) -> None:
+    from training.release import release
+
+    registry = Registry()
+    if arguments.run is None:
+        version = registry.resolve(arguments.model, arguments.alias)
+    else:
+        found = [version for version in registry.versions(arguments.model) if version.run_id == arguments.run]
+        if not found:
+            raise VersionNotFound(f"no version of {arguments.model} was registered of run {arguments.run}")
+        version = found[0]
+    release(version, registry, arguments.to)
 
 
 if __name__ == "__main__":

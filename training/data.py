@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from spark_jobs.contract import CategoricalProfile, Contract, ContractBroken, Dtype, SplitName, read_contract
+from spark_jobs.contract import CategoricalProfile, Contract, ContractBroken, SplitName, dtype_of, read_contract
 from training.errors import ViewUnreadable
 
 VIEW_FOLDER = "view"
@@ -140,13 +140,6 @@ class View:
             return ds.dataset(path, format="parquet")
         except (OSError, pa.ArrowException) as error:
             raise ViewUnreadable(f"no Parquet table at {path}: make it with `python -m spark_jobs`") from error
-
-
-def dtype_of(arrow: pa.DataType) -> Dtype | str:
-    """The contract's name of an Arrow type, or Arrow's own name where the contract has none."""
-    if pa.types.is_timestamp(arrow):
-        return "timestamp" if arrow.tz in ("UTC", "+00:00") else str(arrow)
-    return {"float": "float32", "double": "float64", "large_string": "string"}.get(str(arrow), str(arrow))
 
 
 def _indices(column: pa.ChunkedArray, known: tuple[str, ...]) -> np.ndarray:

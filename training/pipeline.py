@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -29,10 +31,12 @@ def train(
     storage: Path,
     uri: str,
     resume: str | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> TrackedRun:
     """Train on a view, score the test split, and record both in the MLflow at ``uri``.
 
-    With ``resume``, that run goes on from its last checkpoint, with the recipe it was started with.
+    With ``resume``, that run goes on from its last checkpoint, with the recipe it was started with. The
+    run has ``tags`` before it trains, so that whoever started this can find it.
 
     Raises:
         ContractError: the view is not what its contract says.
@@ -47,9 +51,9 @@ def train(
         step.detail = f"{len(view.contract.features)} features; rows: {counts}"
     with stage(f"open a run in {uri}") as step:
         run = (
-            TrackedRun.resume(uri, model, resume, view)
+            TrackedRun.resume(uri, model, resume, view, tags)
             if resume
-            else TrackedRun.start(uri, model, view, recipe, resources)
+            else TrackedRun.start(uri, model, view, recipe, resources, tags)
         )
         recipe = run.recipe()
         step.detail = f"run {run.run_id}"

@@ -10,7 +10,7 @@ Errors::
     └── RegistryError
         ├── RegistryUnreachable   no registry answers at this address
         ├── VersionNotFound       no such model, version or alias
-        └── VersionUnverifiable   a version without digests: this project did not register it
+        └── VersionUnverifiable   a version without digests (this project did not register it), or with other files
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ CHALLENGER = "challenger"
 
 MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "extra_files/contract.json"
+RELEASE_FILE = "release.json"
+"""Beside the two in a folder of their own: what ``python -m training release`` writes and a function reads."""
 
 MODEL_DIGEST_TAG = "model.sha256"
 CONTRACT_DIGEST_TAG = "contract.sha256"
@@ -70,7 +72,7 @@ class VersionNotFound(RegistryError):
 
 
 class VersionUnverifiable(RegistryError):
-    """A version has no digests to verify its files by."""
+    """A version has no digests to verify its files by, or its files are not what they say."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ class TrackedRun:
     run_id: str
 
     @classmethod
-    def start(cls, uri: str, model: str, view: View, recipe: Recipe, resources: Resources) -> TrackedRun:
+    def start(
+        cls, uri: str, model: str, view: View, recipe: Recipe, resources: Resources, tags: Mapping[str, str]
+    ) -> TrackedRun:
         """Open a run and record what it is made from, so that it can be resumed and repeated."""
         mlflow = client(uri, create=True)
         with mapped_errors(uri, f"experiment {model}"):
@@ -55,7 +57,9 @@ class TrackedRun:
                 if experiment
                 else mlflow.create_experiment(model, artifact_location=_artifact_location(uri, model))
             )
-            run_id = mlflow.create_run(experiment_id, tags={"contract.digest": view.contract.digest}).info.run_id
+            run_id = mlflow.create_run(
+                experiment_id, tags={**tags, "contract.digest": view.contract.digest}
+            ).info.run_id
             run = cls(uri, model, run_id)
             flat = {**recipe.model_dump(exclude={"architecture"}), **recipe.architecture.model_dump()}
             for name, value in {**flat, "workers": resources.workers, "view": view.contract.view}.items():
@@ -96,8 +100,8 @@ class TrackedRun:
         return cls(uri, model, runs[0].info.run_id)
 
     @classmethod
-    def resume(cls, uri: str, model: str, run_id: str, view: View) -> TrackedRun:
-        """Reopen a run that did not finish.
+    def resume(cls, uri: str, model: str, run_id: str, view: View, tags: Mapping[str, str]) -> TrackedRun:
+        """Reopen a run that did not finish; ``tags`` are added to its own.
 
         Raises:
             RunNotFound: no such run, or it has finished.
@@ -112,6 +116,8 @@ class TrackedRun:
             raise ContractBroken(f"run {run_id} was started on another view than {view.folder}")
         with mapped_errors(uri, f"run {run_id}"):
             client(uri).update_run(run_id, "RUNNING")
+            for key, value in tags.items():
+                client(uri).set_tag(run_id, key, value)
         return run
 
     def epoch(self, report: EpochReport) -> None:

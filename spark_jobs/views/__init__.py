@@ -10,6 +10,9 @@ from spark_jobs.errors import SparkUnavailable, ViewUnknown
 if TYPE_CHECKING:
     from spark_jobs.views.view import FeatureView
 
+PUBLISH = "publish"
+"""The other command of ``python -m spark_jobs``: no view may have this name."""
+
 VIEWS: dict[str, str] = {
     "flights": "spark_jobs.views.flights",
 }

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -10,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from spark_jobs.contract import NumericProfile
+from spark_jobs.online import Schema, read
+from spark_jobs.stores import open_store
 from spark_jobs.views.flights import VIEW
 from tests.documentation import ROOT, examples, shape
 from tests.integration.spark_jobs.conftest import RealRun
@@ -225,13 +232,39 @@ def test_the_command_tells_its_stages_with_times_and_counts(real: RealRun) -> No
 
 
 def test_the_command_prints_what_its_page_shows(real: RealRun) -> None:
-    [example] = examples(ROOT / "docs" / "feature-views.md")
+    example = examples(ROOT / "docs" / "feature-views.md")[0]
     assert example.program == f"{COMMAND} build/flights"
     # A line of progress comes where a stage takes long.
     printed = [line for line in real.stdout.splitlines() if not line.startswith("  ")]
     wanted = example.output.splitlines()
     assert [shape(line) for line in printed[:-1]] == [shape(line) for line in wanted[:-1]]
     assert printed[-1].partition(": ")[2] == wanted[-1].partition(": ")[2]
+
+
+def test_its_latest_values_are_published_as_the_page_shows(
+    real: RealRun, real_view: pd.DataFrame, tmp_path: Path
+) -> None:
+    example = next(found for found in examples(ROOT / "docs" / "feature-views.md") if " publish " in found.program)
+    assert example.program == "python -m spark_jobs publish --view build/flights --to sqlite:///build/online.db"
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "flights").symlink_to(real.folder)
+    command = [sys.executable, *example.program.split()[1:]]
+    paths = {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    printed = [line for line in found.stdout.splitlines() if not line.startswith("  ")]
+    assert [shape(line) for line in printed] == [shape(line) for line in example.output.splitlines()]
+
+    latest = real_view.groupby("flight_id").tail(1)
+    schema = Schema.of(real.contract)
+    with closing(open_store(f"sqlite:///{tmp_path / 'build' / 'online.db'}")) as store:
+        features = read(store, schema, [[flight] for flight in latest.flight_id])
+    assert len(latest) == len(features)
+    for row, published in zip(latest.itertuples(), features, strict=True):
+        assert published is not None
+        assert published.event_time == row.scheduled_departure
+        expected = [getattr(row, feature.name) for feature in schema.features]
+        assert list(published.values.values()) == [None if pd.isna(value) else value for value in expected]
 
 
 def test_spark_says_nothing_on_the_terminal(real: RealRun) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import synthetic
+from tests import shell, synthetic
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,11 +19,6 @@ def view_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def own_registry() -> dict[str, str]:
-    """The environment without a registry's address: MLflow leaves there the last one it was told in this process."""
-    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-
-
 @pytest.fixture(scope="session")
 def training_command() -> Command:
     """Runs ``python -m training`` in a folder, where its default registry then is."""
@@ -33,7 +27,7 @@ def training_command() -> Command:
         return subprocess.run(
             [sys.executable, "-m", "training", *arguments],
             cwd=folder,
-            env={**own_registry(), **environment},
+            env={**shell.environment(), **environment},
             capture_output=True,
             text=True,
             timeout=300,

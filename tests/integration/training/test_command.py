@@ -16,7 +16,9 @@ import pytest
 
 from spark_jobs.contract import parse_contract, read_contract
 from tests import synthetic
-from tests.integration.training.conftest import Command, own_registry
+from tests.integration.training.conftest import Command
+from tests.shell import environment
+from tests.unit.spark_jobs import aws
 from training.data import View
 from training.export import OUTPUT, feed
 from training.registry import (
@@ -53,7 +55,18 @@ class Trained:
 def trained(view_folder: Path, tmp_path_factory: pytest.TempPathFactory, training_command: Command) -> Trained:
     """A run trained and registered by the two commands."""
     folder = tmp_path_factory.mktemp("project")
-    flags = ("--epochs", str(EPOCHS), "--batch-size", "128", "--width", "32")
+    flags = (
+        "--epochs",
+        str(EPOCHS),
+        "--batch-size",
+        "128",
+        "--width",
+        "32",
+        "--tag",
+        "execution=id:1",
+        "--tag",
+        "by=a=b",
+    )
     train = training_command(folder, "train", MODEL, "--view", str(view_folder), *flags)
     assert train.returncode == 0, train.stderr
     register = training_command(folder, "register", MODEL, "--view", str(view_folder))
@@ -81,6 +94,15 @@ def test_the_run_keeps_its_recipe_its_metrics_by_epoch_and_its_pictures(trained:
     kept = {artifact.path for artifact in mlflow.list_artifacts(run.info.run_id)}
     pictures = {"roc.png", "precision_recall.png", "calibration.png", "by_month.png"}
     assert kept >= pictures | {"contract.json", "recipe.json", "weights.safetensors", "test_by_month.json"}
+
+
+def test_the_run_is_found_by_the_tags_that_it_was_given(trained: Trained) -> None:
+    mlflow = client(trained.uri)
+    [experiment] = [found for found in mlflow.search_experiments() if found.name == MODEL]
+    [run] = mlflow.search_runs([experiment.experiment_id], "tags.execution = 'id:1'")
+    assert run.info.run_id == Registry(trained.uri).resolve(MODEL, CHAMPION).run_id
+    assert run.data.tags["by"] == "a=b"
+    assert run.data.tags["contract.digest"] == read_contract(trained.view).digest
 
 
 def test_the_version_holds_a_graph_and_a_contract_that_hash_to_its_tags(trained: Trained, tmp_path: Path) -> None:
@@ -127,7 +149,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(
 ) -> None:
     command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "20"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=own_registry(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         said = []
@@ -140,11 +162,13 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(
     assert process.returncode == 130
     run_id = next(line.split()[-1] for line in said if line.startswith("✓ open a run"))
 
-    resumed = training_command(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id)
+    tag = ("--tag", "execution=id:2")
+    resumed = training_command(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id, *tag)
     assert resumed.returncode == 0, resumed.stderr
     assert "epoch 1/20" not in resumed.stdout
     assert "epoch 20/20" in resumed.stdout
     assert f"run {run_id} of {MODEL} is ready to register" in resumed.stdout
+    assert client(local_uri(tmp_path / "mlruns")).get_run(run_id).data.tags["execution"] == "id:2"
 
     again = training_command(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id)
     assert again.returncode == 2
@@ -209,3 +233,25 @@ def test_months_are_kept_as_json_too(trained: Trained) -> None:
     months = json.loads(Path(mlflow.download_artifacts(run_id, "test_by_month.json")).read_text())
     assert set(months) == {"2024-05", "2024-06"}
     assert months["2024-06"]["test_rows"] > 0
+
+
+def test_a_run_is_registered_with_its_view_in_s3(trained: Trained, training_command: Command) -> None:
+    with aws.served() as environment:
+        s3 = aws.client("s3", environment)
+        s3.create_bucket(Bucket="a-bucket", CreateBucketConfiguration={"LocationConstraint": aws.REGION})
+        for file in trained.view.rglob("*.*"):
+            s3.upload_file(str(file), "a-bucket", f"views/orders/{file.relative_to(trained.view)}")
+        found = training_command(
+            trained.folder,
+            "register",
+            MODEL,
+            "--view",
+            "s3://a-bucket/views/orders",
+            "--alias",
+            "from-s3",
+            **environment,
+        )
+    assert found.returncode == 0, found.stderr
+    assert "✓ fetch s3://a-bucket/views/orders" in found.stdout
+    registry = Registry(trained.uri)
+    assert registry.resolve(MODEL, "from-s3").model_digest == registry.resolve(MODEL, CHAMPION).model_digest

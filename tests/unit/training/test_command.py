@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import synthetic
+from tests.unit.spark_jobs import aws
 from training.__main__ import main
 
 
@@ -44,3 +45,30 @@ def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_view_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--view" in refusal(capsys, "train", "returns")
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        (["execution"], "--tag 'execution': expected KEY=VALUE"),
+        (["=42"], "--tag '=42': expected KEY=VALUE"),
+        (["execution="], "--tag 'execution=': expected KEY=VALUE"),
+        (["a key=42"], "--tag 'a key=42': expected KEY=VALUE"),
+        (["execution=" + "x" * 5001], "the value with 1 to 5000 characters"),
+        (["mlflow.user=me"], "--tag mlflow.user: the run's own tags start with mlflow. or contract.: take another"),
+        (["contract.digest=0"], "--tag contract.digest: the run's own tags"),
+        (["execution=1", "execution=2"], "--tag execution is given twice"),
+    ],
+)
+def test_a_tag_that_is_none_is_named(tags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [word for tag in tags for word in ("--tag", tag)]
+    line = refusal(capsys, "train", "returns", "--view", "nowhere", *flags)
+    assert line.startswith("error: --tag")
+    assert says in line
+
+
+@pytest.mark.parametrize("command", ["train", "register"])
+def test_a_view_in_s3_that_is_not_there_is_named(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with aws.running():
+        line = refusal(capsys, command, "returns", "--view", f"s3://{aws.BUCKET}/views/orders")
+    assert line.startswith(f"error: s3://{aws.BUCKET}/views/orders: no object is there")
