@@ -1,0 +1,1 @@
+"""Language models: backends that speak OpenAI's API, routes to them, and what their use costs."""

@@ -1,0 +1,77 @@
+"""What a place where a language model runs is to the gateway.
+
+Requests and answers are OpenAI's JSON, as dictionaries, so that vLLM's own layer stays the only schema. A request's
+``model`` is already the backend's own name; a stream's request asks for its usage always.
+https://platform.openai.com/docs/api-reference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Operation = Literal["chat", "completions", "embeddings"]
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """``input`` has the cached ones in it, as OpenAI counts."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A whole answer: OpenAI's document, and what it took."""
+
+    document: dict[str, Any]
+    tokens: Tokens
+
+
+class Stream(Protocol):
+    """An answer as it comes: an async iterator of OpenAI's chunks, each a dictionary; the usage is in the last.
+
+    ``tokens``: what it took so far, right at any moment, so that an answer whose client went is counted too.
+    """
+
+    @property
+    def tokens(self) -> Tokens: ...
+
+    def __aiter__(self) -> Stream: ...
+
+    async def __anext__(self) -> Mapping[str, Any]:
+        """Raises: ServeError, as in :meth:`Backend.run`; StopAsyncIteration at the end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop the work behind it. Once is enough, and after the end it does nothing."""
+        ...
+
+
+class Backend(Protocol):
+    """One place. ``price`` of an answer, and its settings, are elsewhere: it only answers."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def ready(self) -> bool:
+        """Whether it would answer now; quick, and never an exception."""
+        ...
+
+    async def run(self, operation: Operation, body: Body) -> Completed | Stream:
+        """Answer; a stream where ``body`` asks for one. Returns after the first chunk is there, or the whole.
+
+        A cancellation stops the work.
+
+        Raises:
+            ServeError: ``serve.gateway.errors.BackendError`` for what the model's server says, with OpenAI's own
+                code; ``Unavailable`` where it can't be reached or has no room.
+        """
+        ...
+
+    async def close(self) -> None: ...

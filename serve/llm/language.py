@@ -1,0 +1,60 @@
+"""The language models of the settings: their backends, what they cost, and their ledger, opened and closed together.
+
+To add a kind of backend: its package, its section in ``serve.llm.settings``, a line in :data:`KINDS`, and one in
+``serve.llm.requirements``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from serve.llm.ledger.cost import AcceleratorPricing, AcceleratorTime, TokenPricing
+from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
+from serve.llm.router import Priced, Router
+from serve.llm.settings import Bedrock, Vllm
+from serve.settings import Settings
+
+LONGEST_CONTEXT = 200_000
+"""Tokens of a bought model's, for what a request may come to at most: those of the largest that are common."""
+
+
+def _vllm(name: str, backend: Vllm, settings: Settings) -> Priced:
+    from serve.llm.vllm.backend import VllmBackend
+
+    working = AcceleratorTime(backend.replicas, settings.ingress.most_replicas)
+    most_seconds = settings.http.request_timeout_seconds
+    return Priced(VllmBackend(name), AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
+
+
+def _bedrock(name: str, backend: Bedrock, settings: Settings) -> Priced:  # noqa: ARG001
+    from serve.llm.bedrock.backend import BedrockBackend
+    from serve.llm.bedrock.prices import price
+
+    return Priced(BedrockBackend(name, backend), TokenPricing(backend.prices or price(backend.model), LONGEST_CONTEXT))
+
+
+KINDS: Mapping[type, Callable[[str, Any, Settings], Priced]] = {Vllm: _vllm, Bedrock: _bedrock}
+
+
+class Language:
+    """``router``: the plane that the transports call."""
+
+    def __init__(self, router: Router, ledger: UsageLedger | NoLedger) -> None:
+        self.router = router
+        self._ledger = ledger
+
+    @classmethod
+    def of(cls, settings: Settings) -> Language:
+        """Raises: LedgerError: the ledger's URL is not one."""
+        ledger = open_ledger(settings.usage)
+        backends = {name: KINDS[type(backend)](name, backend, settings) for name, backend in settings.backends.items()}
+        return cls(Router(settings.language_models, backends, ledger), ledger)
+
+    async def start(self) -> None:
+        """Raises: LedgerError: the ledger can't be kept."""
+        await self._ledger.start()
+
+    async def close(self) -> None:
+        await self.router.close()
+        await self._ledger.close()

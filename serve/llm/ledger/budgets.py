@@ -1,0 +1,227 @@
+"""Budgets: what each key may spend at each model in a day and in a month of UTC.
+
+All in memory and in whole billionths of a dollar, so that a sum that is added to and taken from for weeks is exact.
+One process never lets a budget be passed, as long as no request comes to more than was reserved for it. Of others,
+it knows what the store told at the last exchange: see ``docs/usage.md`` for how far several may pass a budget together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from serve.gateway.errors import BudgetReached
+from serve.llm.ledger.store import Spending
+from serve.llm.settings import Budget
+
+BILLION = 10**9
+ENDLESS = 2**100
+"""Billionths of what is no number: more than any budget."""
+
+MOST_ACCOUNTS = 10_000
+"""Those that hold nothing are forgotten above this; a key's may be made anew at any time."""
+
+EPOCH = date(1970, 1, 1).toordinal()
+
+Span = Literal["day", "month"]
+
+
+def billionths(dollars: float) -> int:
+    """Rounded up: less than what is spent must never be counted."""
+    amount = dollars * BILLION
+    return max(0, math.ceil(amount - 1e-6)) if math.isfinite(amount) else ENDLESS
+
+
+def first_day(day: int) -> int:
+    """The day on which the longest period began that this day is in."""
+    return _limits("month", day)[0]
+
+
+@dataclass(slots=True)
+class Period:
+    """A day or a month of a budget, from the day ``first`` to before ``end``.
+
+    ``seen``: what the store told, with what others reserved. ``now``: settled here since; ``leaving``: settled here,
+    and on its way to the store. ``reserved``: here.
+    """
+
+    first: int
+    end: int
+    seen: int = 0
+    now: int = 0
+    leaving: int = 0
+    reserved: int = 0
+
+    @property
+    def taken(self) -> int:
+        return self.seen + self.now + self.leaving + self.reserved
+
+
+@dataclass(slots=True)
+class Bound:
+    """One budget of one key at one model, for a span."""
+
+    span: Span
+    limit: int
+    period: Period
+
+
+@dataclass(slots=True)
+class Account:
+    """What bounds a key at a model, and what the store told of it by day."""
+
+    bounds: tuple[Bound, ...]
+    seen: dict[int, int] = field(default_factory=dict)
+
+    def enter(self, day: int) -> None:
+        """Begin the periods that a day is in. Never goes back, as a clock may."""
+        for bound in self.bounds:
+            if day >= bound.period.end:
+                bound.period = self._period(bound.span, day)
+
+    def see(self, seen: dict[int, int]) -> None:
+        self.seen = seen
+        for bound in self.bounds:
+            bound.period.seen = self._seen(bound.period)
+
+    def _period(self, span: Span, day: int) -> Period:
+        period = Period(*_limits(span, day))
+        period.seen = self._seen(period)
+        return period
+
+    def _seen(self, period: Period) -> int:
+        return sum(amount for day, amount in self.seen.items() if period.first <= day < period.end)
+
+    @property
+    def idle(self) -> bool:
+        return not any(bound.period.now or bound.period.leaving or bound.period.reserved for bound in self.bounds)
+
+
+class Claim:
+    """What one running request has reserved."""
+
+    __slots__ = ("_amount", "_budgets", "_periods", "_place")
+
+    def __init__(self, budgets: Budgets, place: tuple[str, str, int], periods: tuple[Period, ...], amount: int) -> None:
+        self._budgets = budgets
+        self._place = place
+        self._periods = periods
+        self._amount = amount
+
+    def settle(self, dollars: float) -> None:
+        """Once: what it came to takes the place of what was reserved, in the periods in which it was."""
+        spent = billionths(dollars)
+        for period in self._periods:
+            period.reserved -= self._amount
+            period.now += spent
+        self._budgets.give_back(self._place, self._amount)
+
+
+class Budgets:
+    """Used by one thread. A day is the number of days since 1970, in UTC."""
+
+    def __init__(self, budgets: Sequence[Budget]) -> None:
+        self._budgets = budgets
+        self._accounts: dict[tuple[str, str], Account] = {}
+        self._seen: dict[tuple[str, str], dict[int, int]] = {}
+        self._held: dict[tuple[str, str, int], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._budgets)
+
+    def reserve(self, key: str, model: str, most_dollars: float, day: int) -> Claim:
+        """Raises: BudgetReached."""
+        account = self._account(key, model, day)
+        account.enter(day)
+        amount = billionths(most_dollars)
+        for bound in account.bounds:
+            if bound.period.taken + amount > bound.limit:
+                raise _reached(key, model, bound, amount)
+        place = (key, model, day)
+        periods = tuple(bound.period for bound in account.bounds)
+        for period in periods:
+            period.reserved += amount
+        if periods and amount:
+            self._held[place] = self._held.get(place, 0) + amount
+        return Claim(self, place, periods, amount)
+
+    def give_back(self, place: tuple[str, str, int], amount: int) -> None:
+        if place in self._held:
+            left = self._held[place] - amount
+            if left > 0:
+                self._held[place] = left
+            else:
+                del self._held[place]
+
+    def held(self) -> dict[tuple[str, str, int], float]:
+        """What is reserved now, for the other processes to know."""
+        return {place: amount / BILLION for place, amount in self._held.items()}
+
+    def leave(self) -> None:
+        """What was settled until now is on its way to the store. Where it does not get there, it is so again."""
+        for period in self._periods():
+            period.leaving, period.now = period.leaving + period.now, 0
+
+    def adopt(self, spent: Spending) -> None:
+        """All that had left got there, and this is what the store has now."""
+        self._seen = {}
+        for (key, model, day), dollars in spent.items():
+            self._seen.setdefault((key, model), {})[day] = billionths(dollars)
+        if len(self._accounts) > MOST_ACCOUNTS:
+            self._accounts = {pair: account for pair, account in self._accounts.items() if not account.idle}
+        for pair, account in self._accounts.items():
+            for bound in account.bounds:
+                bound.period.leaving = 0
+            account.see(self._seen.get(pair, {}))
+
+    def _account(self, key: str, model: str, day: int) -> Account:
+        found = self._accounts.get((key, model))
+        if found is None:
+            matching = [
+                budget for budget in self._budgets if fnmatchcase(key, budget.key) and fnmatchcase(model, budget.model)
+            ]
+            found = Account(tuple(bound for budget in matching for bound in _bounds(budget, day)))
+            found.see(self._seen.get((key, model), {}))
+            self._accounts[key, model] = found
+        return found
+
+    def _periods(self) -> Iterator[Period]:
+        return (bound.period for account in self._accounts.values() for bound in account.bounds)
+
+
+def _bounds(budget: Budget, day: int) -> Iterator[Bound]:
+    limits: tuple[tuple[Span, float | None], ...] = (
+        ("day", budget.dollars_per_day),
+        ("month", budget.dollars_per_month),
+    )
+    for span, dollars in limits:
+        if dollars is not None:
+            # Rounded down, as what is spent is up; a float's own error is no billionth.
+            yield Bound(span, math.floor(dollars * BILLION + 1e-6), Period(*_limits(span, day)))
+
+
+def _limits(span: Span, day: int) -> tuple[int, int]:
+    if span == "day":
+        return day, day + 1
+    today = date.fromordinal(EPOCH + day)
+    first = today.replace(day=1)
+    after = (first + timedelta(days=31)).replace(day=1)
+    return first.toordinal() - EPOCH, after.toordinal() - EPOCH
+
+
+def _reached(key: str, model: str, bound: Bound, amount: int) -> BudgetReached:
+    left = max(0, bound.limit - bound.period.taken)
+    limit = (
+        f"${_plain(bound.limit)} a {bound.span} (${_plain(left)} is left, this request may come to "
+        f"{'more than can be said' if amount >= ENDLESS else f'${_plain(amount)}'})"
+    )
+    until = f"{date.fromordinal(EPOCH + bound.period.end)}T00:00:00Z"
+    return BudgetReached(f"key {key} at model {model}", limit, f"at {until}")
+
+
+def _plain(amount: int) -> str:
+    return f"{amount / BILLION:.6f}".rstrip("0").rstrip(".")

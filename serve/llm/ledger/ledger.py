@@ -1,0 +1,223 @@
+"""The ledger of one process: uses go into a journal at once, and from there to the store in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from serve.llm.ledger.budgets import EPOCH, Budgets, Claim, first_day
+from serve.llm.ledger.entries import Began, Entry, clean, entry_of
+from serve.llm.ledger.journal import LARGEST_BYTES, Journal, Taken, take_over
+from serve.llm.ledger.store import LedgerError, Spending, UsageStore, open_store
+from serve.llm.settings import Budget, UsageSettings
+from serve.llm.use import Use
+
+TAKE_OVER_SECONDS = 30.0
+MOST_PENDING = 20_000
+"""Uses that are kept in memory while the store can't be written. Beyond it the journal alone has them."""
+
+logger = logging.getLogger("ray.serve")
+
+
+class UsageLedger:
+    """Keeps to :class:`serve.llm.use.Ledger`. Used by one event loop; ``reserve`` and ``settle`` never wait.
+
+    ``clock``: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: UsageStore,
+        budgets: Sequence[Budget] = (),
+        flush_seconds: float = 0.5,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_problem: Callable[[str], None] = logger.warning,
+    ) -> None:
+        self._store = store
+        self._budgets = Budgets(budgets)
+        self._flush_seconds = flush_seconds
+        self._clock = clock
+        self._on_problem = on_problem
+        self._process = uuid.uuid4().hex
+        self._journal = Journal(store.journals, self._process, on_problem)
+        self._number = 0
+        self._running: dict[str, Began] = {}
+        self._pending: list[Entry] = []
+        self._overflown = False
+        self._failing = False
+        self._flushing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> Taken:
+        """Make or check the store, take over what others left, learn what is spent, and begin to flush.
+
+        Raises:
+            LedgerError: it can't be kept, so no request should be answered.
+        """
+        await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self._journal.open)
+        found = await self._take_over()
+        self._budgets.adopt(await asyncio.to_thread(self._exchange, [], {}, False))
+        self._task = asyncio.create_task(self._flush_and_take_over())
+        return found
+
+    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> UsageReservation:
+        """See :meth:`serve.llm.use.Ledger.reserve`."""
+        # As the store has them, which knows what they spent.
+        key, model = clean(key), clean(model)
+        at = self._now()
+        claim = self._budgets.reserve(key, model, most_dollars, _day(at))
+        self._number += 1
+        known = most_dollars if math.isfinite(most_dollars) else 0.0
+        began = Began(f"{self._process}-{self._number}", at, key, model, known, clean(request_id))
+        self._running[began.id] = began
+        self._journal.began(began)
+        return UsageReservation(self, began, claim)
+
+    def settle(self, began: Began, claim: Claim, use: Use) -> None:
+        if self._running.pop(began.id, None) is None:
+            return
+        entry = entry_of(began, use)
+        claim.settle(entry.use.dollars or 0.0)
+        self._journal.ended(entry)
+        if len(self._pending) >= MOST_PENDING and not self._journal.failing:
+            self._overflown = True
+        else:
+            self._pending.append(entry)
+
+    async def flush(self) -> None:
+        """Bring what has ended to the store.
+
+        Raises:
+            LedgerError: the store can't be written now; nothing is lost by it.
+        """
+        async with self._flushing:
+            batch, self._pending = self._pending, []
+            overflown, self._overflown = self._overflown, False
+            if not batch and not overflown and not self._budgets:
+                return
+            held = self._budgets.held()
+            self._budgets.leave()
+            try:
+                spent = await asyncio.to_thread(self._exchange, batch, held, overflown)
+            except BaseException:
+                self._pending = batch + self._pending
+                self._overflown |= overflown
+                raise
+            self._budgets.adopt(spent)
+            if self._journal.size > LARGEST_BYTES:
+                self._journal.renew(self._running.values(), self._pending)
+
+    async def close(self) -> None:
+        """Bring everything to the store. What still runs, or can't be brought there, is left for the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        try:
+            await self.flush()
+            await asyncio.to_thread(self._store.write, [], self._process)
+        except LedgerError as error:
+            self._on_problem(f"usage stays in the journal: {error}")
+        else:
+            if not self._running:
+                self._journal.remove()
+        await asyncio.to_thread(self._store.close)
+
+    def _exchange(self, batch: Sequence[Entry], held: Spending, overflown: bool) -> Spending:
+        since = first_day(_day(self._now()))
+        if overflown:
+            # Not before the store can be written again: it may be long.
+            self._store.write(batch)
+            batch = self._journal.read().ended
+        return self._store.exchange(self._process, batch, held, since)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    async def _take_over(self) -> Taken:
+        found = await asyncio.to_thread(take_over, self._store)
+        if found != Taken():
+            self._on_problem(
+                f"of processes that ended without telling, {found.uses} uses were taken over, {found.lost} requests "
+                f"were running, and {found.torn} lines can't be read"
+            )
+        return found
+
+    async def _flush_and_take_over(self) -> None:
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(self._flush_seconds)
+            try:
+                await self.flush()
+                if time.monotonic() - looked >= TAKE_OVER_SECONDS:
+                    looked = time.monotonic()
+                    await self._take_over()
+            except LedgerError as error:
+                if not self._failing:
+                    self._on_problem(f"usage stays in the journal until the ledger can be written again: {error}")
+                self._failing = True
+            except Exception:
+                logger.exception("the ledger's flush failed, and goes on")
+            else:
+                if self._failing:
+                    self._on_problem("the ledger can be written again")
+                self._failing = False
+
+
+def _day(at: datetime) -> int:
+    return at.toordinal() - EPOCH
+
+
+class UsageReservation:
+    """Keeps to :class:`serve.llm.use.Reservation`."""
+
+    __slots__ = ("_began", "_claim", "_ledger")
+
+    def __init__(self, ledger: UsageLedger, began: Began, claim: Claim) -> None:
+        self._ledger = ledger
+        self._began = began
+        self._claim = claim
+
+    def settle(self, use: Use) -> None:
+        self._ledger.settle(self._began, self._claim, use)
+
+
+class NoLedger:
+    """Keeps nothing, and refuses nothing."""
+
+    async def start(self) -> Taken:
+        return Taken()
+
+    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> NoReservation:  # noqa: ARG002
+        return NO_RESERVATION
+
+    async def close(self) -> None:
+        pass
+
+
+class NoReservation:
+    def settle(self, use: Use) -> None:
+        pass
+
+
+NO_RESERVATION = NoReservation()
+
+
+def open_ledger(settings: UsageSettings) -> UsageLedger | NoLedger:
+    """The ledger of the settings, to be started.
+
+    Raises:
+        LedgerError: its URL is not one of a ledger.
+    """
+    if settings.ledger is None:
+        return NoLedger()
+    return UsageLedger(open_store(settings.ledger), settings.budgets, settings.flush_seconds)

@@ -1,0 +1,46 @@
+"""What language models need before anything is started, said in one line where it isn't there.
+
+Errors::
+
+    UserError
+    ├── PackageMissing        the extra of a backend is not installed
+    ├── VllmSettingsError     of ``serve.llm.vllm``
+    └── LedgerError           of ``serve.llm.ledger``
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+
+from console import UserError
+from serve.llm.ledger.store import open_store
+from serve.llm.settings import Vllm
+from serve.settings import Settings
+
+PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "vllm": (("vllm",), "llm"),
+    "bedrock": (("httpx", "botocore"), "llm,aws"),
+}
+"""Kind of a backend → the packages that it imports, and the extras that have them."""
+
+
+class PackageMissing(UserError):
+    """A backend can't run in this environment."""
+
+
+def require_language(settings: Settings) -> None:
+    """Raises: PackageMissing, VllmSettingsError, LedgerError."""
+    for name, backend in settings.backends.items():
+        packages, extras = PACKAGES[backend.kind]
+        missing = [each for each in packages if importlib.util.find_spec(each) is None]
+        if missing:
+            raise PackageMissing(
+                f"backends.{name}: {', '.join(missing)} is not installed: install ml-training-deployment[{extras}]"
+            )
+        if isinstance(backend, Vllm):
+            from serve.llm.vllm.arguments import command_line
+
+            command_line(name, backend)
+    if settings.usage.ledger is not None:
+        open_store(settings.usage.ledger).close()

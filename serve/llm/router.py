@@ -1,0 +1,214 @@
+"""Names of language models, their routes, and what becomes of a request: the plane that the transports call.
+
+A request goes to the routes of the lowest priority first, among equals by weight. Where a backend has no room, is down
+or would pass a budget, the next one is asked, until the first byte; what is wrong with the request itself is said at
+once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from serve.caller import Caller
+from serve.context import RequestContext
+from serve.gateway.errors import (
+    BackendError,
+    BudgetReached,
+    InternalError,
+    ModelNotFound,
+    RateLimited,
+    ServeError,
+    Unavailable,
+)
+from serve.llm.backend import Backend, Body, Completed, Operation, Stream, Tokens
+from serve.llm.ledger.cost import Pricing, guessed_input
+from serve.llm.settings import LanguageModel, Route
+from serve.llm.use import Ledger, Reservation, Use
+
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""What another backend may well answer: the statuses of a server that has no room, or that failed."""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A backend, and what it costs."""
+
+    backend: Backend
+    pricing: Pricing
+
+
+class Router:
+    """See :class:`serve.llm.plane.LanguagePlane`. ``backends``: by their names in the settings."""
+
+    def __init__(
+        self,
+        models: Mapping[str, LanguageModel],
+        backends: Mapping[str, Priced],
+        ledger: Ledger,
+        *,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._models = models
+        self._backends = backends
+        self._ledger = ledger
+        self._chance = chance or random.Random()  # noqa: S311  it spreads load, and keeps no secret
+
+    def names(self, caller: Caller) -> list[str]:
+        return sorted(name for name in self._models if caller.may_use(name))
+
+    async def ready(self) -> bool:
+        """Whether each name has a backend that would answer."""
+        names = {route.backend for model in self._models.values() for route in model.routes}
+        able = {name for name in names if await self._backends[name].backend.ready()}
+        return all(any(route.backend in able for route in model.routes) for model in self._models.values())
+
+    async def run(
+        self, operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str
+    ) -> Completed | Stream:
+        name = str(body["model"])
+        context.may_use(name)
+        model = self._models.get(name)
+        if model is None:
+            raise ModelNotFound(name, None, self.names(context.caller))
+        context.model = name
+        if context.ticket is not None:
+            context.ticket.model(name)
+        *others, last = self._ordered(model.routes)
+        for route in others:
+            try:
+                return await self._by(route, operation, body, context, request_id)
+            except ServeError as error:
+                if not _passes(error):
+                    raise
+            if (gone := context.abandoned()) is not None:
+                raise gone
+        return await self._by(last, operation, body, context, request_id)
+
+    async def close(self) -> None:
+        for priced in self._backends.values():
+            await priced.backend.close()
+
+    def _ordered(self, routes: Sequence[Route]) -> Iterator[Route]:
+        for priority in sorted({route.priority for route in routes}):
+            left = [route for route in routes if route.priority == priority]
+            while left:
+                [chosen] = self._chance.choices(left, [route.weight for route in left])
+                left.remove(chosen)
+                yield chosen
+
+    async def _by(
+        self, route: Route, operation: Operation, body: Body, context: RequestContext, request_id: str
+    ) -> Completed | Stream:
+        priced = self._backends[route.backend]
+        most = priced.pricing.most(operation, body)
+        reservation = self._ledger.reserve(context.caller.account, str(context.model), most, request_id)
+        account = _Account(priced, reservation, operation, context, request_id)
+        context.version = route.backend
+        try:
+            found = await priced.backend.run(operation, {**body, "model": route.adapter or route.backend})
+        except BaseException as error:
+            # Whoever sells answers has read the prompt by then, unless it said that it would not.
+            account.settle(Tokens() if _refused(error) else Tokens(guessed_input(body)), _ending(error))
+            raise
+        account.answered()
+        if isinstance(found, Completed):
+            account.settle(found.tokens, "done")
+            return found
+        return _Counted(found, account)
+
+
+class _Account:
+    """One request at one backend: what it took goes into the ledger once."""
+
+    def __init__(
+        self, priced: Priced, reservation: Reservation, operation: Operation, context: RequestContext, request_id: str
+    ) -> None:
+        self._priced = priced
+        self._reservation = reservation
+        self._operation = operation
+        self._context = context
+        self._request_id = request_id
+        self._charge = priced.pricing.begin()
+        self._at = datetime.now(UTC)
+        self._began = time.monotonic()
+        self._first: float | None = None
+        self._settled = False
+
+    def answered(self) -> None:
+        self._first = time.monotonic() - self._began
+
+    def settle(self, tokens: Tokens, ended: str) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        self._reservation.settle(
+            Use(
+                request_id=self._request_id,
+                at=self._at,
+                key=self._context.caller.account,
+                model=str(self._context.model),
+                backend=self._priced.backend.name,
+                operation=self._operation,
+                tokens=tokens,
+                first_token_seconds=self._first,
+                seconds=time.monotonic() - self._began,
+                dollars=self._charge.dollars(tokens),
+                ended=ended,
+            )
+        )
+
+
+class _Counted:
+    """A stream that is written down when it ends, however it ends."""
+
+    def __init__(self, stream: Stream, account: _Account) -> None:
+        self._stream = stream
+        self._account = account
+
+    @property
+    def tokens(self) -> Tokens:
+        return self._stream.tokens
+
+    def __aiter__(self) -> _Counted:
+        return self
+
+    async def __anext__(self) -> Mapping[str, Any]:
+        try:
+            return await anext(self._stream)
+        except StopAsyncIteration:
+            self._account.settle(self._stream.tokens, "done")
+            raise
+        except BaseException as error:
+            self._account.settle(self._stream.tokens, _ending(error))
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._account.settle(self._stream.tokens, "gone")
+
+
+def _passes(error: ServeError) -> bool:
+    """Whether another backend may be asked."""
+    if isinstance(error, BackendError):
+        return error.status in PASSING
+    return isinstance(error, Unavailable | RateLimited | BudgetReached)
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the request was not worked on."""
+    if isinstance(error, BackendError):
+        return error.status < 500 and error.status != 408
+    return isinstance(error, ServeError) and not isinstance(error, InternalError)
+
+
+def _ending(error: BaseException) -> str:
+    if isinstance(error, ServeError):
+        return type(error).__name__
+    return InternalError.__name__ if isinstance(error, Exception) else "gone"

@@ -1,0 +1,127 @@
+"""The sections of ``serve.yaml`` on language models: where they run, under which names, and what they may cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from serve.limits.settings import LimitSettings
+from serve.section import ModelName, Section
+
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Dollars = Annotated[float, Field(ge=0)]
+
+
+class TokenPrices(Section):
+    """US dollars for a million tokens. ``cached``: input that was read from a cache; ``None``: as ``input``."""
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+
+
+class Vllm(Section):
+    """vLLM in a Serve deployment of its own.
+
+    ``model``: a folder in Hugging Face's format, or a hub's id. ``max_length``: tokens of a request with its answer,
+    ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cache_gib``:
+    of the KV cache, on a CPU. ``adapters``: LoRA, name → folder; each is a model of this backend by its name.
+    ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``dollars_per_hour``: what
+    one replica costs while it works, for the ledger; ``None``: not known.
+    """
+
+    kind: Literal["vllm"]
+    model: str = Field(min_length=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_length: int | None = Field(default=None, ge=16)
+    sequences: int = Field(default=16, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    cache_gib: float = Field(default=1.0, gt=0)
+    prefix_cache: bool = True
+    adapters: dict[ModelName, str] = Field(default_factory=dict)
+    tool_parser: str | None = Field(default=None, min_length=1)
+    arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    replicas: int = Field(default=1, ge=1)
+    start_seconds: float = Field(default=600, gt=0)
+    dollars_per_hour: Dollars | None = None
+
+
+class Guardrail(Section):
+    id: str = Field(min_length=1)
+    version: str = Field(default="DRAFT", min_length=1)
+
+
+class Bedrock(Section):
+    """A model of AWS Bedrock's, by Converse.
+
+    ``model``: a model's id or an inference profile's. ``regions``: asked in this order, the next one where one has no
+    room or is down. ``retries``: within a region. ``answer_seconds``: for an answer that is not streamed.
+    ``prices``: take the place of the dated table's. ``endpoint``: another address than AWS's, as of a private endpoint;
+    ``{region}`` in it is the region.
+    """
+
+    kind: Literal["bedrock"]
+    model: str = Field(min_length=1)
+    regions: tuple[Region, ...] = Field(strict=False, min_length=1)
+    guardrail: Guardrail | None = None
+    retries: int = Field(default=2, ge=0, le=10)
+    connect_seconds: float = Field(default=5, gt=0)
+    first_token_seconds: float = Field(default=60, gt=0)
+    between_tokens_seconds: float = Field(default=30, gt=0)
+    answer_seconds: float = Field(default=300, gt=0)
+    prices: TokenPrices | None = None
+    endpoint: str | None = Field(default=None, min_length=1)
+
+
+BackendSettings = Annotated[Vllm | Bedrock, Field(discriminator="kind")]
+
+
+class Route(Section):
+    """``priority``: lower ones first, and others only where those can't answer. ``weight``: among the same priority.
+
+    ``adapter``: one of the backend's, by its name.
+    """
+
+    backend: ModelName
+    adapter: ModelName | None = None
+    priority: int = Field(default=0, ge=0)
+    weight: float = Field(default=1, gt=0)
+
+
+class LanguageModel(Section):
+    """A name that clients ask for, and where its requests go. ``limits``: of all its callers together."""
+
+    routes: tuple[Route, ...] = Field(strict=False, min_length=1)
+    limits: LimitSettings = LimitSettings()
+
+
+class Budget(Section):
+    """``key`` and ``model``: patterns as in a shell; each key and model that matches has a budget of its own."""
+
+    key: str = Field(default="*", min_length=1)
+    model: str = Field(default="*", min_length=1)
+    dollars_per_day: Annotated[float, Field(gt=0)] | None = None
+    dollars_per_month: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.dollars_per_day is None and self.dollars_per_month is None:
+            raise ValueError("bounds nothing: expected dollars_per_day or dollars_per_month")
+        return self
+
+
+class UsageSettings(Section):
+    """``ledger``: ``sqlite:///PATH`` or ``postgresql://…``; ``None``: nothing is kept, and no budget can be held."""
+
+    ledger: str | None = Field(default="sqlite:///build/usage.db", min_length=1)
+    flush_seconds: float = Field(default=0.5, gt=0)
+    budgets: tuple[Budget, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _budgets_are_counted(self) -> Self:
+        if self.budgets and self.ledger is None:
+            raise ValueError("budgets are given and ledger is null: what was spent must be kept")
+        return self

@@ -1,0 +1,51 @@
+"""What the use of a language model is, for the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from serve.llm.backend import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One request. ``model``: the name asked for; ``backend``: what answered.
+
+    ``request_id``: the client may have chosen it. ``first_token_seconds`` is ``None`` where none came. ``dollars``:
+    ``None`` where its price is not known, which is never told as 0. ``ended``: ``done``, ``gone`` (the client went) or
+    an error's name.
+    """
+
+    request_id: str
+    at: datetime
+    key: str
+    model: str
+    backend: str
+    operation: str
+    tokens: Tokens
+    first_token_seconds: float | None
+    seconds: float
+    dollars: float | None
+    ended: str
+
+
+class Reservation(Protocol):
+    """Dollars that a running request may come to."""
+
+    def settle(self, use: Use) -> None:
+        """It has ended: its use takes the reservation's place, in the ledger and in the budgets."""
+        ...
+
+
+class Ledger(Protocol):
+    """Keeps use, and refuses what would pass a budget."""
+
+    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> Reservation:
+        """``request_id`` stands in the ledger where this process is killed before the request has ended.
+
+        Raises:
+            BudgetReached: before the budget is passed; what runs already is counted with what it may come to.
+        """
+        ...

@@ -1,0 +1,181 @@
+"""The settings of a vLLM backend, as vLLM takes them: words of its command line, and variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from console import UserError
+from serve.llm.settings import Vllm
+
+GIB = 2**30
+
+REGISTRY = "registry:"
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+ARGUMENT = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+
+OURS = frozenset(
+    {
+        "model",
+        "served-model-name",
+        "dtype",
+        "max-model-len",
+        "max-num-seqs",
+        "max-num-queued-reqs",
+        "tensor-parallel-size",
+        "enable-prefix-caching",
+        "no-enable-prefix-caching",
+        "kv-cache-memory-bytes",
+        "enable-lora",
+        "lora-modules",
+        "tool-call-parser",
+        "enable-auto-tool-choice",
+        "distributed-executor-backend",
+        "config",
+    }
+)
+"""Arguments that other settings decide."""
+
+NO_MEDIA = "none.invalid"
+"""A name that no host can have. With an empty list vLLM would fetch whatever address a request names."""
+
+MOST_CHOICES = 128
+"""``n`` of a request, as at OpenAI; vLLM's own bound is 16,384."""
+
+MOST_INPUTS = 2048
+"""Texts of a request for embeddings, as at OpenAI."""
+
+
+class VllmSettingsError(UserError):
+    """A backend's settings can't be what vLLM runs. Raw: ``(backend, what)``."""
+
+    def __init__(self, backend: str, what: str) -> None:
+        super().__init__(backend, what)
+
+    def __str__(self) -> str:
+        return f"backend {self.args[0]}: {self.args[1]}"
+
+
+def model_source(name: str, settings: Vllm) -> str:
+    """A folder's whole path, or the hub's id as it is.
+
+    Raises:
+        VllmSettingsError: it is neither.
+    """
+    if settings.model.startswith(REGISTRY):
+        raise VllmSettingsError(
+            name, f"model: {settings.model!r} is in the registry, which vLLM can't read: give the model's folder"
+        )
+    folder = Path(settings.model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise VllmSettingsError(name, f"model: {settings.model} is a folder without a config.json")
+        return str(folder.resolve())
+    if HUB_ID.fullmatch(settings.model) is None:
+        raise VllmSettingsError(name, f"model: {settings.model} is no folder here, and no id of a hub")
+    return settings.model
+
+
+def command_line(name: str, settings: Vllm) -> list[str]:
+    """What ``vllm serve`` would be given.
+
+    Raises:
+        VllmSettingsError: the model or an adapter is not there, or an argument is another setting's.
+    """
+    return [*_model(name, settings), *_engine(settings), *_adapters(name, settings), *_others(name, settings)]
+
+
+def environment(settings: Vllm, *, on_loopback: bool = False) -> dict[str, str]:
+    """Variables that the replica's process, and those that vLLM starts, are to have."""
+    found = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_MAX_N_SEQUENCES": str(MOST_CHOICES),
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(round(settings.start_seconds)),
+    }
+    if Path(settings.model).expanduser().is_dir():
+        found["HF_HUB_OFFLINE"] = "1"
+    if on_loopback:
+        found["VLLM_HOST_IP"] = "127.0.0.1"
+    if not settings.gpus:
+        # Threads that are bound to cores fight with Ray's other processes for them.
+        found |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, int(settings.cpus)))}
+    if not settings.gpus and settings.tensor_parallel == 1:
+        # Else the engine's process starts another one for its only worker.
+        found["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    return found
+
+
+def _model(name: str, settings: Vllm) -> Iterator[str]:
+    yield f"--model={model_source(name, settings)}"
+    yield f"--served-model-name={name}"
+    yield f"--dtype={settings.dtype}"
+    if settings.max_length is not None:
+        yield f"--max-model-len={settings.max_length}"
+    if settings.tool_parser is not None:
+        yield "--enable-auto-tool-choice"
+        yield f"--tool-call-parser={settings.tool_parser}"
+
+
+def _engine(settings: Vllm) -> Iterator[str]:
+    yield f"--max-num-seqs={settings.sequences}"
+    yield f"--max-num-queued-reqs={most_sequences(settings)}"
+    yield f"--tensor-parallel-size={settings.tensor_parallel}"
+    yield "--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching"
+    yield "--enable-prompt-tokens-details"
+    if settings.tensor_parallel == 1:
+        yield "--distributed-executor-backend=uni"
+    else:
+        # Ray's places each worker on a GPU of the placement group; CPUs have no such bundles.
+        yield f"--distributed-executor-backend={'ray' if settings.gpus else 'mp'}"
+    if not settings.gpus:
+        yield f"--kv-cache-memory-bytes={int(settings.cache_gib * GIB)}"
+
+
+def _adapters(name: str, settings: Vllm) -> Iterator[str]:
+    if not settings.adapters:
+        return
+    yield "--enable-lora"
+    yield f"--max-loras={len(settings.adapters)}"
+    yield "--lora-modules"
+    for adapter, path in settings.adapters.items():
+        folder = Path(path).expanduser()
+        if not (folder / "adapter_config.json").is_file():
+            raise VllmSettingsError(name, f"adapters.{adapter}: {path} is no folder with an adapter_config.json")
+        if "=" in str(folder.resolve()) or "," in str(folder.resolve()):
+            raise VllmSettingsError(name, f"adapters.{adapter}: {path} has '=' or ',' in it, which vLLM can't take")
+        yield f"{adapter}={folder.resolve()}"
+
+
+def _others(name: str, settings: Vllm) -> Iterator[str]:
+    given: Mapping[str, str | int | float | bool] = {
+        argument.replace("_", "-"): value for argument, value in settings.arguments.items()
+    }
+    for argument in given:
+        if ARGUMENT.fullmatch(argument) is None:
+            raise VllmSettingsError(name, f"arguments: {argument!r} is no name of an argument")
+        if argument in OURS:
+            raise VllmSettingsError(name, f"arguments.{argument}: the backend's other settings decide it")
+    if not settings.gpus and not {"enforce-eager", "no-enforce-eager"} & given.keys():
+        # Compiling takes minutes, and a CPU gains little by it.
+        yield "--enforce-eager"
+    if "allowed-media-domains" not in given:
+        yield f"--allowed-media-domains={NO_MEDIA}"
+    for argument, value in given.items():
+        if isinstance(value, bool):
+            yield f"--{argument}" if value else f"--no-{argument}"
+        else:
+            yield f"--{argument}={value}"
+
+
+def most_calls(settings: Vllm) -> int:
+    """Calls that a replica takes at once: what its engine works on, and as many again that wait in it."""
+    return 2 * settings.sequences
+
+
+def most_sequences(settings: Vllm) -> int:
+    """What may wait or run in the engine at once; a request for several answers is several."""
+    return most_calls(settings) + MOST_INPUTS

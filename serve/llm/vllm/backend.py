@@ -1,0 +1,238 @@
+"""A vLLM deployment as an ingress process calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from ray import serve as ray_serve
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
+from serve.llm.backend import Body, Completed, Operation, Tokens
+from serve.llm.vllm.deployment import deployment_name
+from serve.llm.vllm.messages import Chunks, Message, Refused, Whole
+from serve.llm.vllm.refusals import FAILED
+
+ATTEMPTS = 3
+"""How often a call is made whose replica dies before it says anything."""
+
+PAUSE_SECONDS = 0.1
+
+STATE_SECONDS = 1.0
+"""How long what is known of the deployment holds."""
+
+ANSWERING = frozenset({"RUNNING", "UPDATING", "STOPPING"})
+"""Serve's states of a replica."""
+
+logger = logging.getLogger("ray.serve")
+
+
+class VllmBackend:
+    """See :class:`serve.llm.backend.Backend`. ``application``: the Serve application that the deployment is in."""
+
+    def __init__(self, name: str, *, application: str | None = None) -> None:
+        self._name = name
+        self._application = application
+        self._handle: Any = None
+        self._able = False
+        self._looked = -STATE_SECONDS
+        self._looking = asyncio.Lock()
+        self._lookup: asyncio.Task[int] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def ready(self) -> bool:
+        async with self._looking:
+            if time.monotonic() - self._looked >= STATE_SECONDS:
+                await self._look()
+                self._looked = time.monotonic()
+        return self._able
+
+    async def _look(self) -> None:
+        """One look at a time: Serve's own has no time limit, and each holds a thread."""
+        if self._lookup is None:
+            self._lookup = asyncio.get_running_loop().create_task(asyncio.to_thread(self._replicas))
+        lookup = self._lookup
+        if not (await asyncio.wait({lookup}, timeout=STATE_SECONDS))[0]:
+            return
+        self._lookup = None
+        if (error := lookup.exception()) is not None:
+            logger.warning("backend %s: its state can't be read: %r", self._name, error)
+        else:
+            self._able = lookup.result() > 0
+
+    async def run(self, operation: Operation, body: Body) -> Completed | VllmStream:
+        try:
+            text = orjson.dumps(dict(body))
+        except TypeError as error:
+            raise BackendError(400, "invalid_request_error", f"the request can't be passed on: {error}") from error
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._run(operation, text)
+            except _ReplicaGone as error:
+                logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, error.__cause__)
+                await asyncio.sleep(PAUSE_SECONDS * attempt)
+        return await self._run(operation, text)
+
+    async def close(self) -> None:
+        """Its handle's is all there is, and Serve keeps that."""
+
+    async def _run(self, operation: Operation, body: bytes) -> Completed | VllmStream:
+        call = self._call(operation, body)
+        first = await self._first(call)
+        if isinstance(first, Chunks):
+            return VllmStream(call, first)
+        if isinstance(first, Whole):
+            document = orjson.loads(first.document)
+            return Completed(document, _used(document))
+        raise Unavailable(f"backend {self._name} said nothing")
+
+    def _call(self, operation: Operation, body: bytes) -> _Call:
+        try:
+            if self._handle is None:
+                # Made where it is used: there Serve knows how this process sends arguments.
+                handle: Any = ray_serve.get_deployment_handle(deployment_name(self._name), self._application)
+                self._handle = handle.options(stream=True)
+            return _Call(self._name, self._handle.run.remote(operation, body))
+        except Exception as error:
+            logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
+            raise Unavailable(f"backend {self._name} is not there") from error
+
+    async def _first(self, call: _Call) -> Message | None:
+        """The first message. Where no replica runs a handle waits for one, which may take minutes; this does not."""
+        message = asyncio.get_running_loop().create_task(call.next())
+        try:
+            while not (await asyncio.wait({message}, timeout=STATE_SECONDS))[0]:
+                if not await self.ready():
+                    raise Unavailable(f"backend {self._name} is not there just now")
+            return message.result()
+        except BaseException:
+            # Also where the message has come, and whoever waited for it was cancelled in the same moment.
+            call.cancel()
+            message.cancel()
+            raise
+
+    def _replicas(self) -> int:
+        """Those that answer: also one that is to go answers what it has."""
+        application = self._application or ray_serve.get_replica_context().app_name
+        found = ray_serve.status().applications.get(application)
+        deployment = found.deployments.get(deployment_name(self._name)) if found is not None else None
+        if deployment is None:
+            return 0
+        return sum(count for state, count in deployment.replica_states.items() if state in ANSWERING)
+
+
+class VllmStream:
+    """See :class:`serve.llm.backend.Stream`."""
+
+    def __init__(self, call: _Call, first: Chunks) -> None:
+        self._call = call
+        self._waiting: deque[Mapping[str, Any]] = deque()
+        self._tokens = Tokens()
+        self._take(first)
+
+    @property
+    def tokens(self) -> Tokens:
+        return self._tokens
+
+    def __aiter__(self) -> VllmStream:
+        return self
+
+    async def __anext__(self) -> Mapping[str, Any]:
+        while not self._waiting:
+            message = await self._call.next()
+            if not isinstance(message, Chunks):
+                raise StopAsyncIteration
+            self._take(message)
+        return self._waiting.popleft()
+
+    async def aclose(self) -> None:
+        self._call.cancel()
+
+    def _take(self, chunks: Chunks) -> None:
+        self._waiting.extend(orjson.loads(line) for line in chunks.lines.split(b"\n"))
+        self._tokens = chunks.tokens
+
+
+class _ReplicaGone(Unavailable):
+    """The replica went before it said anything. Raw: ``(backend,)``."""
+
+    def __str__(self) -> str:
+        return f"backend {self.args[0]} is not there just now"
+
+
+class _Call:
+    """One call of the handle's: its messages, and Ray's exceptions as ours."""
+
+    def __init__(self, name: str, responses: Any) -> None:
+        self._name = name
+        self._responses = responses
+        self._begun = False
+        self._ended = False
+
+    async def next(self) -> Message | None:
+        """The next message, ``None`` at the end.
+
+        Raises:
+            BackendError: an error was the message.
+            Unavailable: the replica can't be reached, or takes no more.
+        """
+        if self._ended:
+            return None
+        try:
+            message: Message = await anext(self._responses)
+        except StopAsyncIteration:
+            self._ended = True
+            return None
+        except Exception as error:
+            if self._ended:
+                # Somebody closed it meanwhile, and Ray says so.
+                return None
+            self._ended = True
+            raise self._ours(error) from error
+        except BaseException:
+            self.cancel()
+            raise
+        self._begun = True
+        if isinstance(message, Refused):
+            self._ended = True
+            raise _raised(message)
+        return message
+
+    def cancel(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._responses.cancel()
+
+    def _ours(self, error: Exception) -> ServeError:
+        if isinstance(error, BackPressureError):
+            return Overloaded(int(error.args[0]), f"requests for backend {self._name}")
+        if isinstance(error, RayActorError | ActorUnavailableError | DeploymentUnavailableError):
+            return (
+                Unavailable(f"backend {self._name} went while it answered") if self._begun else _ReplicaGone(self._name)
+            )
+        if isinstance(error, RayError):
+            logger.error("backend %s failed: %r", self._name, error)
+            return BackendError(500, "server_error", FAILED)
+        return Unavailable(f"backend {self._name} can't be reached: {type(error).__name__}")
+
+
+def _raised(refused: Refused) -> ServeError:
+    if refused.status == 503:
+        return Unavailable(refused.message)
+    return BackendError(refused.status, refused.code, refused.message, refused.param)
+
+
+def _used(document: Mapping[str, Any]) -> Tokens:
+    usage = document.get("usage") or {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    return Tokens(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached or 0)

@@ -1,0 +1,203 @@
+"""An in-process vLLM engine behind vLLM's own OpenAI layer. Imports vLLM: for a replica alone."""
+
+from __future__ import annotations
+
+import json
+import types
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import State
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
+from vllm.entrypoints.serve import create_error_response
+from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.entrypoints.serve.exception_handling.handlers.validation import clean_loc_for_param
+from vllm.exceptions import VLLMValidationError
+from vllm.logger import init_logger
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+
+from serve.llm.backend import Body, Operation, Tokens
+from serve.llm.vllm.arguments import VllmSettingsError
+from serve.llm.vllm.messages import Refused, Whole
+from serve.llm.vllm.refusals import GONE, not_done, objection, refusal, rejection
+
+EVENT = "data: "
+DONE = "[DONE]"
+
+JSON_ENCODINGS = ("float", "base64")
+
+REQUESTS: Mapping[Operation, TypeAdapter[Any]] = {
+    "chat": TypeAdapter(ChatCompletionRequest),
+    "completions": TypeAdapter(CompletionRequest),
+    "embeddings": TypeAdapter(EmbeddingRequest),
+}
+
+logger = init_logger(__name__)
+
+
+@dataclass
+class Tally:
+    """The tokens of one call, as the engine puts them out. A call may have several prompts."""
+
+    inputs: dict[str, int] = field(default_factory=dict)
+    cached: dict[str, int] = field(default_factory=dict)
+    output: int = 0
+
+    def note(self, output: Any) -> None:
+        self.inputs[output.request_id] = len(output.prompt_token_ids or ())
+        # With the first output alone: later ones of the same prompt don't say it again.
+        self.cached.setdefault(output.request_id, output.num_cached_tokens or 0)
+        self.output += sum(len(choice.token_ids) for choice in output.outputs)
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(sum(self.inputs.values()), self.output, sum(self.cached.values()))
+
+
+TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
+"""Of the call whose task this is. An aborted call reports no usage, and chunks may hold tokens back."""
+
+
+def _counted(generate: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def counting(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        tally = TALLY.get()
+        # Closed here and now, and not when it happens to be collected: that is what aborts it in the engine.
+        async with aclosing(generate(*arguments, **named)) as outputs:  # type: ignore[type-var]
+            async for output in outputs:
+                if tally is not None:
+                    tally.note(output)
+                yield output
+
+    return counting
+
+
+class Engine:
+    """Made by :meth:`start`, on the event loop that it runs on."""
+
+    def __init__(self, engine: Any, state: Any) -> None:
+        self._engine = engine
+        self._chat = getattr(state, "openai_serving_chat", None)
+        self._completions = getattr(state, "openai_serving_completion", None)
+        self._embeddings = getattr(state, "serving_embedding", None)
+
+    @classmethod
+    async def start(cls, name: str, words: list[str]) -> Engine:
+        """Load the model. It blocks, for as long as that takes.
+
+        Raises:
+            VllmSettingsError: vLLM does not take these arguments.
+        """
+        try:
+            arguments = make_arg_parser(FlexibleArgumentParser(prog=name)).parse_args(words)
+            validate_parsed_serve_args(arguments)
+            config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(
+                usage_context=UsageContext.OPENAI_API_SERVER
+            )
+        except SystemExit as error:
+            # vLLM's parser has said on standard error which one.
+            # Its names alone: a value may be a token.
+            given = " ".join(each.partition("=")[0] for each in words if each.startswith("--"))
+            raise VllmSettingsError(name, f"vLLM does not take one of the arguments {given}") from error
+        except (ValueError, TypeError) as error:
+            raise VllmSettingsError(name, f"vLLM does not take the settings: {error}") from error
+        engine: Any = AsyncLLM.from_vllm_config(
+            config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[RayPrometheusStatLogger]
+        )
+        engine.generate = _counted(engine.generate)
+        state = State()
+        await init_app_state(engine, state, arguments, await engine.get_supported_tasks())
+        return cls(engine, state)
+
+    async def answer(self, operation: Operation, body: Body) -> Whole | Refused | AsyncIterator[str | Refused]:
+        """A document, an error, or a stream of JSON texts, in which an error may come too.
+
+        To cancel the task that awaits or iterates is what aborts the request in the engine.
+        """
+        try:
+            return await self._answer(operation, body)
+        except ValidationError as error:
+            return _rejected(error)
+        except RecursionError:
+            return refusal(operation, 400, "the request is nested too deeply")
+        except EngineDeadError:
+            return Refused(503, None, GONE)
+        except Exception as error:  # noqa: BLE001 - vLLM's own layer knows which of them are the client's mistakes
+            return self._refused(operation, create_error_response(error).error, error)
+
+    def running(self) -> int:
+        """Requests that the engine has not ended."""
+        count: int = self._engine.get_num_unfinished_requests()
+        return count
+
+    async def check_health(self) -> None:
+        await self._engine.check_health()
+
+    def shutdown(self) -> None:
+        self._engine.shutdown()
+
+    async def _answer(self, operation: Operation, body: Body) -> Whole | Refused | AsyncIterator[str | Refused]:
+        handler = {"chat": self._chat, "completions": self._completions, "embeddings": self._embeddings}[operation]
+        if handler is None:
+            return not_done(operation)
+        if (objected := objection(operation, body)) is not None:
+            return objected
+        # Two requests of one id would be mixed up, and clients don't choose the engine's.
+        request = REQUESTS[operation].validate_python({**body, "request_id": uuid.uuid4().hex})
+        if operation == "embeddings":
+            if request.encoding_format not in JSON_ENCODINGS:
+                return Refused(400, "invalid_value", f"expected one of {JSON_ENCODINGS}", "encoding_format")
+            found = await handler(request)
+        elif operation == "chat":
+            found = await handler.create_chat_completion(request)
+        else:
+            found = await handler.create_completion(request)
+        if isinstance(found, ErrorResponse):
+            return self._refused(operation, found.error)
+        if isinstance(found, JSONResponse):
+            return Whole(bytes(found.body))
+        if isinstance(found, types.AsyncGeneratorType):
+            return self._texts(operation, found)
+        return Whole(found.model_dump_json().encode())
+
+    async def _texts(self, operation: Operation, events: Any) -> AsyncIterator[str | Refused]:
+        async with aclosing(events):
+            async for event in events:
+                text = event.removeprefix(EVENT).rstrip()
+                if text == DONE:
+                    return
+                if text.startswith('{"error"'):
+                    yield self._refused(operation, ErrorResponse(**json.loads(text)).error)
+                    return
+                yield text
+
+    def _refused(self, operation: Operation, error: ErrorInfo, cause: Exception | None = None) -> Refused:
+        if self._engine.errored:
+            return Refused(503, None, GONE)
+        if error.code >= 500:
+            logger.error("a request for %s failed: %s", operation, error.message, exc_info=cause)
+        return refusal(operation, error.code, error.message, error.param)
+
+
+def _rejected(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False, include_input=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, VLLMValidationError):
+        return rejection(first, cause.parameter)
+    # Where pydantic tries several classes it puts their names into the place of an error.
+    location = tuple(part for part in first["loc"] if not (isinstance(part, str) and part[:1].isupper()))
+    return rejection(first, clean_loc_for_param(location) if location else None)

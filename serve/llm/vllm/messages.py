@@ -1,0 +1,35 @@
+"""What a replica says to an ingress process. JSON travels as it was made, and is read once, where it arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serve.llm.backend import Tokens
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Some chunks of a stream, one JSON text a line, and the tokens of all that came so far."""
+
+    lines: bytes
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An answer in one document."""
+
+    document: bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No answer, or no more of one: the arguments of ``serve.gateway.errors.BackendError``."""
+
+    status: int
+    code: str | None
+    message: str
+    param: str | None = None
+
+
+Message = Chunks | Whole | Refused

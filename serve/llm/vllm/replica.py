@@ -1,0 +1,117 @@
+"""The deployment's class: one engine in one process, called by handle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from console import stage
+from serve import loopback
+from serve.llm.backend import Body, Operation
+from serve.llm.settings import Vllm
+from serve.llm.vllm.arguments import environment
+from serve.llm.vllm.messages import Chunks, Message, Refused
+
+AT_ONCE = 2
+"""Messages of a stream that go as soon as there is something in them: a client sees the first token without delay."""
+
+GATHER_SECONDS = 0.06
+"""How long later ones gather chunks. A message costs more than the chunks in it, and nobody reads faster."""
+
+
+class VllmReplica:
+    """``words``: vLLM's command line, as :func:`serve.llm.vllm.arguments.command_line` makes it."""
+
+    async def __init__(  # type: ignore[misc] # Serve awaits it
+        self, name: str, settings: Vllm, words: list[str], on_loopback: bool
+    ) -> None:
+        if on_loopback:
+            loopback.bind_replica()
+        # Before vLLM and torch are imported, which read it once.
+        os.environ.update(environment(settings, on_loopback=on_loopback))
+        with stage(f"load {name} in vLLM"):
+            from serve.llm.vllm.engine import Engine
+
+            self._engine = await Engine.start(name, words)
+
+    async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
+        """One document, or a stream's chunks, some at a time; or an error, which may also end a stream.
+
+        ``body`` is OpenAI's JSON. Where the call is cancelled the request is aborted in the engine.
+        """
+        call = _Call(self._engine, operation, orjson.loads(body))
+        try:
+            async for message in call:
+                yield message
+        finally:
+            call.cancel()
+
+    def running(self) -> int:
+        """Requests in the engine, by its own count."""
+        return self._engine.running()
+
+    async def check_health(self) -> None:
+        """Raises: EngineDeadError."""
+        await self._engine.check_health()
+
+    def __del__(self) -> None:
+        engine: Any = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.shutdown()
+
+
+class _Call:
+    """Runs a request in a task of its own, and gathers what comes of it."""
+
+    def __init__(self, engine: Any, operation: Operation, body: Body) -> None:
+        from serve.llm.vllm.engine import TALLY, Tally
+
+        self._engine = engine
+        self._operation = operation
+        self._body = body
+        self._tally = Tally()
+        self._lines: list[str] = []
+        self._last: Message | None = None
+        self._news = asyncio.Event()
+        context = contextvars.copy_context()
+        context.run(TALLY.set, self._tally)
+        self._task = asyncio.get_running_loop().create_task(self._work(), context=context)
+        self._task.add_done_callback(lambda _: self._news.set())
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        sent = 0
+        while True:
+            await self._news.wait()
+            if sent >= AT_ONCE and not self._task.done():
+                await asyncio.wait({self._task}, timeout=GATHER_SECONDS)
+            self._news.clear()
+            ended = self._task.done()
+            if self._lines:
+                lines, self._lines = self._lines, []
+                sent += 1
+                yield Chunks("\n".join(lines).encode(), self._tally.tokens)
+            if ended:
+                self._task.result()
+                if self._last is not None:
+                    yield self._last
+                return
+
+    async def _work(self) -> None:
+        answer = await self._engine.answer(self._operation, self._body)
+        if not hasattr(answer, "__aiter__"):
+            self._last = answer
+            return
+        async for text in answer:
+            if isinstance(text, Refused):
+                self._last = text
+                return
+            self._lines.append(text)
+            self._news.set()

@@ -1,0 +1,385 @@
+"""A real vLLM with a small real model on a real Ray Serve, called as an ingress process calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import ray
+from ray import serve as ray_serve
+
+from serve.gateway.errors import BackendError, Unavailable
+from serve.llm.backend import Completed, Operation, Tokens
+from serve.llm.vllm.backend import VllmBackend, VllmStream
+from serve.llm.vllm.deployment import deployment_name
+from tests.integration.serve import processes
+from tests.integration.serve.llm import vllm_on_ray
+from tests.integration.serve.llm.vllm_on_ray import Run
+from tests.integration.serve.llm.wrong_bodies import WRONG
+
+pytestmark = pytest.mark.integration
+
+APPLICATION = "language"
+NAME = "small"
+ADAPTER = "odd"
+
+CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with vllm_on_ray.event_loop() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def serving(run: Run) -> Iterator[None]:
+    with vllm_on_ray.serving(run):
+        yield
+
+
+@pytest.fixture(scope="module")
+def backend(serving: None, tmp_path_factory: pytest.TempPathFactory) -> VllmBackend:
+    adapter = vllm_on_ray.adapter(tmp_path_factory.mktemp("adapter"))
+    settings = vllm_on_ray.settings(tool_parser="hermes", adapters={ADAPTER: str(adapter)})
+    return vllm_on_ray.deploy(NAME, settings, APPLICATION)
+
+
+@pytest.fixture(scope="module")
+def running(backend: VllmBackend) -> Callable[[], Awaitable[int]]:
+    """The engine's own count of requests."""
+    found: list[Any] = []
+
+    async def count() -> int:
+        if not found:
+            found.append(ray_serve.get_deployment_handle(deployment_name(NAME), APPLICATION))
+        requests: int = await found[0].running.remote()
+        return requests
+
+    return count
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": NAME, "messages": CAPITAL, "max_tokens": 24, "temperature": 0} | fields
+
+
+def streamed(body: dict[str, Any]) -> dict[str, Any]:
+    return body | {"stream": True, "stream_options": {"include_usage": True}}
+
+
+async def whole(backend: VllmBackend, body: dict[str, Any], operation: Operation = "chat") -> Completed:
+    found = await backend.run(operation, body)
+    assert isinstance(found, Completed)
+    return found
+
+
+async def stream(backend: VllmBackend, body: dict[str, Any], operation: Operation = "chat") -> VllmStream:
+    found = await backend.run(operation, streamed(body))
+    assert isinstance(found, VllmStream)
+    return found
+
+
+async def until_none(running: Callable[[], Awaitable[int]]) -> None:
+    async with asyncio.timeout(10):
+        while await running():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def process(what: str) -> int:
+    """The one process below this one whose command has this in it."""
+    async with asyncio.timeout(10):
+        while True:
+            found = [pid for pid in processes.family(os.getpid()) if what in " ".join(processes.command(pid))]
+            if len(found) == 1:
+                return found[0]
+            # What a process that is at work is called can't be read at every moment.
+            await asyncio.sleep(0.1)
+
+
+def text(document: dict[str, Any]) -> str:
+    content: str = document["choices"][0]["message"]["content"]
+    return content
+
+
+class TestAnswers:
+    def test_is_ready(self, backend: VllmBackend, run: Run) -> None:
+        assert run(backend.ready()) is True
+        assert run(VllmBackend("another", application=APPLICATION).ready()) is False
+
+    def test_whole(self, backend: VllmBackend, run: Run) -> None:
+        found = run(whole(backend, chat()))
+        assert "Paris" in text(found.document)
+        assert found.document["model"] == NAME
+        usage = found.document["usage"]
+        assert found.tokens == Tokens(usage["prompt_tokens"], usage["completion_tokens"])
+        assert found.tokens.input > len(["What", "is", "the", "capital", "of", "France?"])
+        assert 0 < found.tokens.output < 24
+
+    def test_streamed(self, backend: VllmBackend, run: Run) -> None:
+        async def work() -> tuple[list[dict[str, Any]], Tokens]:
+            answer = await stream(backend, chat())
+            return [dict(chunk) async for chunk in answer], answer.tokens
+
+        chunks, tokens = run(work())
+        parts = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
+        assert "".join(parts) == text(run(whole(backend, chat())).document)
+        assert len([part for part in parts if part]) > 2
+        assert chunks[-1]["usage"]["prompt_tokens"] == tokens.input
+        assert chunks[-1]["usage"]["completion_tokens"] == tokens.output
+        assert not any(chunk.get("usage") for chunk in chunks[:-1])
+
+    def test_completions(self, backend: VllmBackend, run: Run) -> None:
+        body = {"model": NAME, "prompt": ["Paris is", "Rome is"], "max_tokens": 4, "temperature": 0}
+        found = run(whole(backend, body, "completions"))
+        assert [choice["index"] for choice in found.document["choices"]] == [0, 1]
+        assert found.tokens.output == 8
+
+        async def work() -> tuple[dict[str, Any], Tokens]:
+            answer = await stream(backend, body, "completions")
+            return [dict(chunk) async for chunk in answer][-1], answer.tokens
+
+        last, tokens = run(work())
+        assert tokens == Tokens(last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == found.tokens
+
+    def test_a_prefix_is_read_from_the_cache(self, backend: VllmBackend, run: Run) -> None:
+        body = chat(messages=[{"role": "user", "content": "Count: " + " ".join(map(str, range(400)))}], max_tokens=2)
+        assert run(whole(backend, body)).tokens.cached == 0
+
+        async def work() -> Tokens:
+            answer = await stream(backend, body)
+            _ = [chunk async for chunk in answer]
+            return answer.tokens
+
+        tokens = run(work())
+        assert 0 < tokens.cached <= tokens.input
+        assert run(whole(backend, body)).tokens.cached == tokens.cached
+
+    def test_json_schema(self, backend: VllmBackend, run: Run) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 9}},
+            "required": ["city", "people"],
+            "additionalProperties": False,
+        }
+        form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
+        found = json.loads(text(run(whole(backend, chat(max_tokens=64, response_format=form))).document))
+        assert found.keys() == {"city", "people"}
+        assert isinstance(found["people"], int)
+
+    def test_a_tool_is_called(self, backend: VllmBackend, run: Run) -> None:
+        parameters = {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 12}},
+            "required": ["city"],
+            "additionalProperties": False,
+        }
+        body = chat(
+            max_tokens=64,
+            tools=[{"type": "function", "function": {"name": "weather", "parameters": parameters}}],
+            tool_choice={"type": "function", "function": {"name": "weather"}},
+        )
+        [call] = run(whole(backend, body)).document["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["name"] == "weather"
+        assert json.loads(call["function"]["arguments"]).keys() == {"city"}
+
+    def test_logprobs(self, backend: VllmBackend, run: Run) -> None:
+        found = run(whole(backend, chat(logprobs=True, top_logprobs=2)))
+        content = found.document["choices"][0]["logprobs"]["content"]
+        assert len(content) == found.tokens.output
+        assert all(len(token["top_logprobs"]) == 2 and token["logprob"] <= 0 for token in content)
+
+    def test_several_choices(self, backend: VllmBackend, run: Run) -> None:
+        found = run(whole(backend, chat(n=2, temperature=1.0, seed=1, max_tokens=8)))
+        assert len(found.document["choices"]) == 2
+        assert 8 < found.tokens.output <= 16
+
+    def test_stop(self, backend: VllmBackend, run: Run) -> None:
+        found = run(whole(backend, chat(stop=[" Paris"])))
+        assert "Paris" not in text(found.document)
+        assert found.document["choices"][0]["finish_reason"] == "stop"
+
+    def test_a_seed_repeats(self, backend: VllmBackend, run: Run) -> None:
+        def ask(seed: int) -> str:
+            return text(run(whole(backend, chat(temperature=1.5, seed=seed))).document)
+
+        assert ask(7) == ask(7)
+        assert len({ask(seed) for seed in range(4)}) > 1
+
+    def test_many_at_once(self, backend: VllmBackend, run: Run) -> None:
+        async def work() -> list[Completed]:
+            return await asyncio.gather(*(whole(backend, chat()) for _ in range(12)))
+
+        assert all("Paris" in text(found.document) for found in run(work()))
+
+    def test_an_adapter_is_a_model_by_its_name(self, backend: VllmBackend, run: Run) -> None:
+        found = run(whole(backend, chat(model=ADAPTER)))
+        assert found.document["model"] == ADAPTER
+        assert text(found.document) != text(run(whole(backend, chat())).document)
+
+    def test_the_engines_metrics_are_rays(self, backend: VllmBackend, run: Run) -> None:
+        run(whole(backend, chat()))
+
+        async def exported() -> str:
+            address = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+            async with httpx.AsyncClient() as client, asyncio.timeout(60):
+                while "ray_vllm_generation_tokens_total{" not in (found := (await client.get(address)).text):  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+            return found
+
+        assert "ray_vllm_num_requests_running{" in run(exported())
+
+
+class TestGone:
+    ENDLESS = chat(max_tokens=1500, ignore_eos=True)
+
+    def test_a_stream_that_is_closed_is_aborted_and_counted(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        async def work() -> tuple[int, VllmStream]:
+            answer = await stream(backend, self.ENDLESS)
+            for _ in range(6):
+                await anext(answer)
+            during = await running()
+            await answer.aclose()
+            await until_none(running)
+            await answer.aclose()
+            # What had come already is there still, and no more.
+            assert len([chunk async for chunk in answer]) < 100
+            return during, answer
+
+        during, answer = run(work())
+        assert during == 1
+        assert answer.tokens.input > 0
+        # The first chunk has the role alone.
+        assert 5 <= answer.tokens.output < 1500
+
+    def test_a_stream_whose_reader_is_cancelled_is_aborted(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        async def read(answer: VllmStream) -> None:
+            async for _ in answer:
+                pass
+
+        async def work() -> VllmStream:
+            answer = await stream(backend, self.ENDLESS)
+            task = asyncio.create_task(read(answer))
+            while answer.tokens.output < 10:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert await running() == 1
+            task.cancel()
+            await until_none(running)
+            return answer
+
+        assert 10 <= run(work()).tokens.output < 1500
+
+    def test_a_whole_answer_that_nobody_waits_for_is_aborted(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        async def work() -> None:
+            task = asyncio.create_task(backend.run("chat", self.ENDLESS))
+            async with asyncio.timeout(30):
+                while not await running():  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert not task.done()
+            task.cancel()
+            await until_none(running)
+
+        run(work())
+
+    def test_what_waits_for_a_place_is_taken_back(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        async def work() -> None:
+            tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(12)]
+            async with asyncio.timeout(30):
+                while await running() < 12:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            for task in tasks:
+                task.cancel()
+            await until_none(running)
+
+        run(work())
+
+    def test_more_than_may_wait_is_refused(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        async def work() -> list[BaseException | Completed | VllmStream]:
+            tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(40)]
+            done, left = await asyncio.wait(tasks, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            await until_none(running)
+            return [task.exception() or task.result() for task in done]
+
+        refused = run(work())
+        assert refused
+        assert all(isinstance(answer, Unavailable) for answer in refused)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("wrong", WRONG)
+    @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
+    def test_what_is_wrong_is_said(self, backend: VllmBackend, run: Run, wrong: str, as_stream: bool) -> None:
+        fields, status, code, param = WRONG[wrong]
+        body = chat(**fields)
+        with pytest.raises(BackendError) as caught:
+            run(backend.run("chat", streamed(body) if as_stream else body))
+        assert caught.value.status == status
+        assert code is None or caught.value.openai_code == code
+        assert param is None or caught.value.param == param
+        assert 0 < len(str(caught.value)) < 1000
+
+    def test_the_model_makes_no_embeddings(self, backend: VllmBackend, run: Run) -> None:
+        with pytest.raises(BackendError) as caught:
+            run(backend.run("embeddings", {"model": NAME, "input": "x"}))
+        assert caught.value.status == 404
+
+    def test_nothing_is_left_and_it_answers(
+        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+    ) -> None:
+        assert run(running()) == 0
+        assert "Paris" in text(run(whole(backend, chat())).document)
+
+    def test_no_deployment_is_unavailable(self, backend: VllmBackend, run: Run) -> None:
+        with pytest.raises(Unavailable):
+            run(VllmBackend("another", application=APPLICATION).run("chat", chat()))
+
+
+class TestLost:
+    """Last: they cost a start of the engine each."""
+
+    @pytest.mark.parametrize("what", ["VLLM::EngineCore", f"ray::ServeReplica:{APPLICATION}:{deployment_name(NAME)}"])
+    def test_an_answer_ends_in_an_error_and_the_next_start_answers(
+        self, backend: VllmBackend, run: Run, what: str
+    ) -> None:
+        async def cut() -> VllmStream:
+            answer = await stream(backend, chat(max_tokens=1500, ignore_eos=True))
+            await anext(answer)
+            os.kill(await process(what), signal.SIGKILL)
+            with pytest.raises(Unavailable):
+                async for _ in answer:
+                    pass
+            return answer
+
+        async def while_it_is_gone() -> None:
+            async with asyncio.timeout(60):
+                while await backend.ready():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            with pytest.raises(Unavailable):
+                await backend.run("chat", chat())
+
+        async def until_back() -> None:
+            async with asyncio.timeout(100):
+                while not await backend.ready():  # noqa: ASYNC110
+                    await asyncio.sleep(0.5)
+
+        assert run(cut()).tokens.output > 0
+        run(while_it_is_gone())
+        run(until_back())
+        assert "Paris" in text(run(whole(backend, chat())).document)

@@ -1,0 +1,89 @@
+"""A Ray with Serve in it, and vLLM's deployments of the small model there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray import serve as ray_serve
+from safetensors.numpy import save_file
+
+import serve
+from demo.language_model import small_model
+from serve import loopback
+from serve.llm.settings import Vllm
+from serve.llm.vllm.backend import VllmBackend
+from serve.llm.vllm.deployment import bind
+
+ROOT = Path(serve.__file__).parents[1]
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+"""Runs something on one event loop, to which the handles belong."""
+
+
+def model() -> Path:
+    """Kept from one run to the next: to convert it takes half a minute."""
+    return small_model(ROOT / "build" / "language-models")
+
+
+def settings(**fields: Any) -> Vllm:
+    small = {"dtype": "float32", "max_length": 2048, "sequences": 8, "cache_gib": 0.5}
+    return Vllm.model_validate({"kind": "vllm", "model": str(model())} | small | fields)
+
+
+def adapter(folder: Path) -> Path:
+    """A LoRA adapter of random numbers, which makes the model say something else."""
+    config = json.loads((model() / "config.json").read_text())
+    size, rank = config["hidden_size"], 8
+    random = np.random.default_rng(0)
+    weights = {}
+    for layer in range(config["num_hidden_layers"]):
+        place = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        weights[f"{place}.lora_A.weight"] = random.normal(0, 0.3, (rank, size)).astype(np.float32)
+        weights[f"{place}.lora_B.weight"] = random.normal(0, 0.3, (size, rank)).astype(np.float32)
+    save_file(weights, folder / "adapter_model.safetensors")
+    described = {"peft_type": "LORA", "r": rank, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(described))
+    return folder
+
+
+@contextmanager
+def event_loop() -> Iterator[Run]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield lambda work: asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, 120), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@contextmanager
+def serving(run: Run) -> Iterator[None]:
+    loopback.bind_node()
+    # Of the controller, which else waits for a load balancer that there isn't.
+    os.environ["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] = "1"
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    try:
+        ray_serve.start(proxy_location="Disabled")
+        yield
+        run(_called(ray_serve.shutdown))
+    finally:
+        ray.shutdown()
+
+
+def deploy(name: str, given: Vllm, application: str) -> VllmBackend:
+    ray_serve.run(bind(name, given, on_loopback=True), name=application, route_prefix=None)
+    return VllmBackend(name, application=application)
+
+
+async def _called(function: Callable[[], None]) -> None:
+    function()

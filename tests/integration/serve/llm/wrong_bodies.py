@@ -1,0 +1,56 @@
+"""Fields that make a request for a chat wrong, with the status, the code and the parameter of the error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEEP: dict[str, Any] = {"type": "object"}
+for _ in range(2000):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
+
+WRONG: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
+    "giant prompt": (
+        {"messages": [{"role": "user", "content": "hello " * 200_000}]}, 400, "context_length_exceeded", "messages",
+    ),
+    "long prompt": (
+        {"messages": [{"role": "user", "content": "hello " * 3000}]}, 400, "context_length_exceeded", "messages",
+    ),
+    "stop words": ({"stop": [str(number) for number in range(10_000)]}, 400, None, "stop"),
+    "no schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": "no"}}}, 400,
+        "invalid_type", "response_format.json_schema.schema",
+    ),
+    "a bad schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "y"}}}}, 400,
+        None, None,
+    ),
+    "a deep schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": DEEP}}}, 400, None, None,
+    ),
+    "a bad regex": ({"structured_outputs": {"regex": "((("}}, 400, None, None),
+    "a role": ({"messages": [{"role": "boss", "content": "x"}]}, 400, "invalid_value", "messages.0.role"),
+    "no role": ({"messages": [{"content": "x"}]}, 400, None, "messages.0.role"),
+    "a number for a role": ({"messages": [{"role": 5, "content": "x"}]}, 400, None, "messages.0.role"),
+    "no messages": ({"messages": []}, 400, None, None),
+    "text for messages": ({"messages": "hi"}, 400, "invalid_type", "messages"),
+    "negative tokens": ({"max_tokens": -1}, 400, "invalid_value", "max_tokens"),
+    "negative completion tokens": ({"max_completion_tokens": -5}, 400, "invalid_value", None),
+    "no tokens": ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+    "a negative temperature": ({"temperature": -3}, 400, "invalid_value", "temperature"),
+    "text for a temperature": ({"temperature": "hot"}, 400, "invalid_type", "temperature"),
+    "a large top_p": ({"top_p": 7}, 400, "invalid_value", "top_p"),
+    "no answers": ({"n": 0}, 400, None, None),
+    "too many answers": ({"n": 10**9}, 400, "invalid_value", "n"),
+    "too many logprobs": ({"logprobs": True, "top_logprobs": 1000}, 400, "invalid_value", None),
+    "a bias for no token": ({"logit_bias": {"99999999": 5}}, 400, "invalid_value", "logit_bias"),
+    "a tool without a function": ({"tools": [{"type": "function"}]}, 400, None, "tools.0.function"),
+    "a tool that is not there": (
+        {"tool_choice": {"type": "function", "function": {"name": "x"}}}, 400, None, "tool_choice",
+    ),
+    "an image": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/"}}]}]},
+        400, None, None,
+    ),
+    "a template": ({"chat_template": "{{ 1 / 0 }}"}, 400, None, None),
+    "another model": ({"model": "another"}, 404, "model_not_found", "model"),
+}  # fmt: skip

@@ -1,0 +1,281 @@
+"""The ledger: what has ended is in the store once, whatever the store does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from serve import sqlite as sqlite_module
+from serve.access.keys import issue
+from serve.access.stores import open_store as open_keys
+from serve.llm.backend import Tokens
+from serve.llm.ledger import ledger as module
+from serve.llm.ledger.entries import Began, entry_of
+from serve.llm.ledger.journal import Taken
+from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
+from serve.llm.ledger.sqlite import SqliteLedger
+from serve.llm.ledger.store import (
+    BadLedgerAddress,
+    LedgerUnreadable,
+    LedgerUnsupported,
+    LedgerUnwritable,
+    Sums,
+    open_store,
+)
+from serve.llm.settings import UsageSettings
+from tests.unit.serve.llm.uses import LATER, NOON, Clock, ledger, use
+
+
+def read(folder: Path, columns: str = "request_id") -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "usage.db") as database:
+        return database.execute(f"SELECT {columns} FROM uses ORDER BY id").fetchall()
+
+
+def sums(folder: Path) -> Sums:
+    (found,) = SqliteLedger(folder / "usage.db").sums("model", None, LATER, 86_400)
+    return found
+
+
+def test_a_use_is_kept_with_all_that_is_known_of_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        kept = ledger(tmp_path, clock=Clock(NOON))
+        await kept.start()
+        kept.reserve("reports", "assistant", 1.0).settle(use(at=NOON + timedelta(seconds=3)))
+        kept.reserve("reports", "assistant", 1.0).settle(use(request_id="s", dollars=None, first_token_seconds=None))
+        await kept.close()
+
+    asyncio.run(check())
+    columns = (
+        "request_id, at, key, model, backend, operation, input_tokens, output_tokens, cached_tokens, "
+        "first_token_seconds, seconds, dollars, ended"
+    )
+    shared = (int(NOON.timestamp() * 1e6), "reports", "assistant", "own", "chat", 100, 20, 10)
+    assert read(tmp_path, columns) == [
+        ("r", *shared, 0.1, 0.5, 0.25, "done"),
+        ("s", *shared, None, 0.5, None, "done"),
+    ]
+    assert stat.S_IMODE((tmp_path / "usage.db").stat().st_mode) == 0o600
+    assert list((tmp_path / "usage.db.journals").iterdir()) == []
+    assert (sums(tmp_path).dollars, sums(tmp_path).unknown) == (0.25, 1)
+
+
+def test_what_is_settled_or_written_twice_counts_once_and_a_client_s_own_id_hides_nothing(tmp_path: Path) -> None:
+    async def check() -> None:
+        kept = ledger(tmp_path)
+        await kept.start()
+        for _ in range(3):
+            reservation = kept.reserve("reports", "assistant", 1.0)
+            reservation.settle(use(request_id="always the same"))
+            reservation.settle(use(request_id="always the same"))
+        await kept.close()
+
+    asyncio.run(check())
+    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (3, 0.75)
+    store = SqliteLedger(tmp_path / "usage.db")
+    entry = entry_of(Began("p-1", NOON, "reports", "assistant", 1.0, ""), use())
+    store.write([entry, entry])
+    store.write([entry])
+    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (4, 1.0)
+    assert sum(store.exchange("p", [entry], {}, 0).values()) == 1.0
+
+
+@pytest.mark.parametrize("statement", ["UPDATE uses SET dollars = 0", "DELETE FROM uses"])
+def test_nobody_changes_what_is_in_it(tmp_path: Path, statement: str) -> None:
+    store = SqliteLedger(tmp_path / "usage.db")
+    store.write([entry_of(Began("p-1", NOON, "reports", "assistant", 1.0, ""), use())])
+    with sqlite3.connect(tmp_path / "usage.db") as database, pytest.raises(sqlite3.IntegrityError, match="only ever"):
+        database.execute(statement)
+
+
+def test_what_no_database_takes_does_not_stop_the_rest(tmp_path: Path) -> None:
+    async def check() -> None:
+        kept = ledger(tmp_path)
+        await kept.start()
+        kept.reserve("\ud800", "\udfff", 1.0, "\ud800").settle(
+            use(request_id="\ud800", backend="\ud800", ended="\ud800")
+        )
+        for tokens in (Tokens(2**80, 2**80, 2**80), Tokens(-5, -5, -5)):
+            kept.reserve("k", "m", 1.0).settle(use(tokens=tokens))
+        for dollars in (math.inf, math.nan, -1.0):
+            kept.reserve("k", "m", 1.0).settle(use(dollars=dollars))
+        await kept.close()
+
+    asyncio.run(check())
+    rows = SqliteLedger(tmp_path / "usage.db").sums("model", None, LATER, 86_400)
+    assert [(each.name, each.requests, each.unknown) for each in rows] == [("?", 1, 0), ("m", 5, 3)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "LOCK_SECONDS", 0.05)
+
+
+def held_up(folder: Path, settle: Callable[[UsageLedger], None]) -> list[str]:
+    """Settle while another process holds the database, and let it go."""
+    problems: list[str] = []
+
+    async def check() -> None:
+        kept = ledger(folder, on_problem=problems.append)
+        await kept.start()
+        other = sqlite3.connect(folder / "usage.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        settle(kept)
+        for _ in range(2):
+            with pytest.raises(LedgerUnwritable, match="locked"):
+                await kept.flush()
+        settle(kept)
+        other.execute("COMMIT")
+        other.close()
+        await kept.flush()
+        await kept.close()
+
+    asyncio.run(check())
+    return problems
+
+
+@pytest.mark.usefixtures("impatient")
+def test_while_the_store_is_held_up_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    def settle(kept: UsageLedger) -> None:
+        for _ in range(10):
+            kept.reserve("reports", "assistant", 1.0).settle(use())
+
+    held_up(tmp_path, settle)
+    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (20, 5.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_too_much_for_memory_is_read_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PENDING", 3)
+    kept_in_memory: list[int] = []
+
+    def settle(kept: UsageLedger) -> None:
+        for _ in range(10):
+            kept.reserve("reports", "assistant", 1.0).settle(use())
+        kept_in_memory.append(len(kept._pending))
+
+    held_up(tmp_path, settle)
+    assert kept_in_memory == [3, 3]
+    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (20, 5.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_next(tmp_path: Path) -> None:
+    problems: list[str] = []
+
+    async def check() -> None:
+        kept = ledger(tmp_path, on_problem=problems.append)
+        await kept.start()
+        kept.reserve("reports", "assistant", 1.0).settle(use())
+        kept.reserve("reports", "assistant", 0.5, "runs")
+        kept.reserve("reports", "assistant", math.inf, "endless")
+        with sqlite3.connect(tmp_path / "usage.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await kept.close()
+        kept._journal._file, file = None, kept._journal._file
+        assert file is not None
+        os.close(file)
+        after = ledger(tmp_path)
+        assert await after.start() == Taken(uses=1, lost=2)
+        await after.close()
+
+    asyncio.run(check())
+    assert "stays in the journal" in problems[0]
+    assert read(tmp_path, "request_id, ended, dollars") == [
+        ("r", "done", 0.25),
+        ("runs", "lost", 0.5),
+        ("endless", "lost", None),
+    ]
+
+
+def test_it_flushes_by_itself_and_renews_a_large_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_BYTES", 1000)
+
+    async def check() -> None:
+        kept = UsageLedger(SqliteLedger(tmp_path / "usage.db"), flush_seconds=0.01)
+        await kept.start()
+        for _ in range(20):
+            kept.reserve("reports", "assistant", 1.0).settle(use())
+        while kept._pending or kept._journal.size > 1000:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        assert sums(tmp_path).requests == 20
+        (journal,) = (tmp_path / "usage.db.journals").iterdir()
+        assert ".2." in journal.name
+        await kept.close()
+
+    asyncio.run(check())
+
+
+def test_a_database_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
+    def take_away() -> None:
+        for file in tmp_path.glob("usage.db*"):
+            if file.is_file():
+                file.unlink()
+
+    async def check() -> None:
+        kept = ledger(tmp_path)
+        await kept.start()
+        take_away()
+        kept.reserve("reports", "assistant", 1.0).settle(use())
+        await kept.close()
+
+    asyncio.run(check())
+    assert sums(tmp_path).requests == 1
+
+
+def test_a_start_says_what_is_wrong_with_the_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no database, and long enough to be looked at as one" * 20)
+    key, _ = issue("reports", models=("*",), created=NOON, expires=None, admin=False, limits=None)
+    open_keys(f"sqlite:///{tmp_path}/keys.db").add(key)
+    with sqlite3.connect(tmp_path / "newer.db") as database:
+        database.execute("PRAGMA user_version = 2")
+    for url, kind, part in (
+        (f"sqlite:///{tmp_path}/file", LedgerUnwritable, "file is not a database"),
+        (f"sqlite:///{tmp_path}/file/usage.db", LedgerUnwritable, "can't be made"),
+        (f"sqlite:///{tmp_path}/keys.db", LedgerUnreadable, "database of something else"),
+        (f"sqlite:///{tmp_path}/newer.db", LedgerUnreadable, "of version 2, and this program knows 1"),
+    ):
+        kept = open_ledger(UsageSettings(ledger=url))
+        with pytest.raises(kind, match=part):
+            asyncio.run(kept.start())
+    assert len(open_keys(f"sqlite:///{tmp_path}/keys.db").read()) == 1
+    with sqlite3.connect(tmp_path / "keys.db") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "part"),
+    [
+        ("usage.db", BadLedgerAddress, "expected one of sqlite:…, postgresql:…"),
+        ("mysql://u:secret@h/d", BadLedgerAddress, "'mysql'"),
+        ("sqlite:usage.db", BadLedgerAddress, "expected sqlite:///PATH"),
+        ("sqlite:///", BadLedgerAddress, "expected sqlite:///PATH"),
+        ("postgresql://u:secret@h/d", LedgerUnsupported, "psycopg"),
+    ],
+)
+def test_a_url_that_is_no_ledger_is_one_line_without_its_password(url: str, kind: type[Exception], part: str) -> None:
+    with pytest.raises(kind) as caught:
+        open_store(url)
+    assert part in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_without_a_ledger_nothing_is_kept_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def check() -> None:
+        kept = open_ledger(UsageSettings(ledger=None))
+        assert isinstance(kept, NoLedger)
+        await kept.start()
+        kept.reserve("reports", "assistant", math.inf).settle(use())
+        await kept.close()
+
+    asyncio.run(check())
+    assert list(tmp_path.iterdir()) == []

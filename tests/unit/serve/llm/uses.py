@@ -1,0 +1,49 @@
+"""Uses, and ledgers to put them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serve.llm.backend import Tokens
+from serve.llm.ledger.ledger import UsageLedger
+from serve.llm.ledger.sqlite import SqliteLedger
+from serve.llm.settings import Budget
+from serve.llm.use import Use
+
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def use(**given: Any) -> Use:
+    known: dict[str, Any] = {
+        "request_id": "r",
+        "at": NOON,
+        "key": "reports",
+        "model": "assistant",
+        "backend": "own",
+        "operation": "chat",
+        "tokens": Tokens(100, 20, 10),
+        "first_token_seconds": 0.1,
+        "seconds": 0.5,
+        "dollars": 0.25,
+        "ended": "done",
+    }
+    return Use(**{**known, **given})
+
+
+class Clock:
+    def __init__(self, at: datetime = NOON) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at.timestamp()
+
+
+def ledger(folder: Path, budgets: Sequence[Budget] = (), clock: Clock | None = None, **given: Any) -> UsageLedger:
+    """One that flushes when it is told to."""
+    store = given.pop("store", None) or SqliteLedger(folder / "usage.db")
+    given.setdefault("on_problem", lambda problem: None)
+    return UsageLedger(store, budgets, flush_seconds=3600, clock=clock or Clock(), **given)
