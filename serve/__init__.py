@@ -20,13 +20,16 @@ def config(args: dict[str, str]) -> "Application":
     """Build the application for ``serve run serve.config [settings=PATH]`` and start Serve for it.
 
     Ray's command calls this before it starts Ray itself, and then reuses what it finds started. A
-    mistake of the user's prints one line and ends the process with exit code 2.
+    mistake of the user's prints one line and ends the process with exit code 2. In a cluster that was given
+    the application to deploy, Serve calls this in a task of its own, and shows the error as its status.
     """
     import sys
 
     import console
-    from serve.start import application
+    from serve.start import application, ray_runs
 
+    if ray_runs():
+        return application(args)
     built: list[Application] = []
 
     def build() -> int:

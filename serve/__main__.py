@@ -1,4 +1,4 @@
-"""``python -m serve``: run, check, predict."""
+"""``python -m serve``: run, check, predict, keys, usage."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import console
 from console import say, stage
-from serve.settings import read_settings, settings_file
-
-STOP_SECONDS = 5
-"""How long Serve's processes may take to end, beyond the drain."""
+from serve.access import keys_command
+from serve.llm import usage_command
+from serve.llm.settings import UsageSettings
+from serve.settings import DEFAULT_IN_WORDS, client_key, read_settings, settings_file
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -26,21 +26,23 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "read the settings, resolve and verify every model, and start nothing"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--settings", default="", metavar="FILE", help="default: SERVE_SETTINGS, or serve.yaml")
-    text = "send rows to a running ingress and print what it answers"
+        command.add_argument("--settings", default="", metavar="FILE", help=DEFAULT_IN_WORDS)
+    text = "send rows to a running ingress, with the key in SERVE_KEY, and print what it answers"
     command = commands.add_parser("predict", help=text, description=text)
     command.add_argument("model")
     command.add_argument("--rows", required=True, metavar="FILE", help="JSON: an array of objects, or one; - is stdin")
     command.add_argument("--url", default=DEFAULT_URL, help=f"default: {DEFAULT_URL}")
+    keys_command.add_parser(commands)
+    usage_command.add_parser(commands)
     return parser
 
 
 def run(settings: str) -> int:
     """Serve until SIGINT or SIGTERM."""
-    from serve.start import application, base_url, stop
+    from serve.start import STOP_SECONDS, application, base_url, leave, stop
 
     found = read_settings(settings_file({"settings": settings}))
-    app = application({"settings": settings})
+    app = application({"settings": settings}, own=False)
     from ray import serve as ray_serve
 
     from serve.app import APPLICATION
@@ -55,7 +57,7 @@ def run(settings: str) -> int:
         say("stopping")
     finally:
         stop(found.ingress.drain_seconds + STOP_SECONDS)
-    return 0
+    leave()
 
 
 def check(settings: str) -> int:
@@ -75,10 +77,15 @@ def predict(model: str, rows: str, url: str) -> int:
 
     text = sys.stdin.read() if rows == "-" else None
     columns = read_rows(Path(rows), text)
-    prediction = predict_rows(url, model, columns)
+    prediction = predict_rows(url, model, columns, client_key())
     for line in table(prediction):
         say(line)
     return 0
+
+
+def _usage(options: argparse.Namespace) -> UsageSettings:
+    # A ledger that is named needs no settings: they may be on another machine.
+    return UsageSettings() if options.ledger else read_settings(settings_file({"settings": options.settings})).usage
 
 
 def command(arguments: Sequence[str] | None) -> int:
@@ -88,6 +95,10 @@ def command(arguments: Sequence[str] | None) -> int:
             return run(options.settings)
         case "check":
             return check(options.settings)
+        case "keys":
+            return keys_command.run(options, read_settings(settings_file({"settings": options.settings})).access)
+        case "usage":
+            return usage_command.run(options, _usage(options))
         case _:
             return predict(options.model, options.rows, options.url)
 

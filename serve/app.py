@@ -1,69 +1,133 @@
-"""The deployment: a replica loads the models it serves and answers from its own process."""
+"""The deployments: ingress replicas that answer every protocol, and a deployment for each model that has its own."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import Any
 
 from ray import serve as ray_serve
 from ray.serve import Application, Deployment
-from starlette.routing import Router
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from starlette.types import ASGIApp
 
-from serve import loopback
-from serve.dataplane import DataPlane, ServedModel
-from serve.gateway.asgi import Limits, build
-from serve.gateway.transports import TRANSPORTS
-from serve.releases.verify import VerifiedModel, fetch
-from serve.runtimes import RUNTIMES
-from serve.settings import ModelSettings, Settings
-from serve.validation import InputSchema
-from training.registry import ModelVersion, Registry
+from serve import direct, loopback
+from serve.autoscaling import by_busy_share
+from serve.gateway.servicer import Servicer
+from serve.hub import OwnHub, SharedHub
+from serve.llm.settings import Vllm
+from serve.replica import IngressReplica
+from serve.settings import Autoscaling, Settings
+from training.registry import ModelVersion
 
 DEPLOYMENT = "ingress"
 APPLICATION = "default"
 
+SECONDS_BETWEEN_HEALTH_CHECKS = 2
 
-def load(name: str, settings: ModelSettings, model: VerifiedModel) -> ServedModel:
-    """Load a verified version into its runtime.
-
-    Raises:
-        ModelUnloadable: the runtime refuses it.
-    """
-    runtime = RUNTIMES[settings.runtime]()
-    runtime.load(model.model, settings.threads)
-    return ServedModel(name, model.version.version, InputSchema(name, model.contract, settings.max_rows), runtime)
+BUSY_OVER_SECONDS = 12
+"""How long autoscaling looks back. More than the ten seconds between two reports of a replica; Ray's own thirty
+would come on top of ``up_after_seconds``."""
 
 
-class Ingress:
-    """One replica. It verifies its models again before it loads them, from the cache where they are there."""
+class Ingress(Servicer):
+    """The deployment's class: what Serve calls, and nothing else. Its gRPC methods are the servicer's."""
 
-    def __init__(self, settings: Settings, versions: Mapping[str, ModelVersion], registry: str, cache: Path) -> None:
-        if loopback.is_loopback(settings.http.host):
+    async def __init__(  # type: ignore[misc] # Serve awaits it
+        self, settings: Settings, versions: Mapping[str, ModelVersion], registry: str, hub: str, *_models: Any
+    ) -> None:
+        if settings.http.on_loopback:
             loopback.bind_replica()
-        models = [
-            load(name, settings.models[name], fetch(Registry(registry), version, cache))
-            for name, version in versions.items()
-        ]
-        self._settings = settings
-        self._plane = DataPlane(models, settings.default_name)
+        member = uuid.uuid4().hex
+        client = SharedHub(hub, member) if shares(settings) else OwnHub(member)
+        self.replica = await IngressReplica.start(settings, versions, registry, client)
+        direct.install(self.replica.gateway)
+        super().__init__(self.replica)
 
-    def __serve_build_asgi_app__(self) -> Router:
-        limits = Limits(self._settings.http.max_body_bytes, self._settings.http.request_timeout_seconds)
-        # Ray appends the request's x-request-id to every response.
-        return build(self._plane, TRANSPORTS, limits, names_request=False)
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return direct.behind_serve(self.replica.gateway)
 
     def check_health(self) -> None:
-        self._plane.require_ready()
+        self.replica.check_health()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return {"busy": self.replica.busy_share()}
+
+    async def __del__(self) -> None:
+        await self.replica.close()
 
 
 def bind(settings: Settings, versions: Mapping[str, ModelVersion], registry: str) -> Application:
     """The application for these versions."""
-    deploy: Callable[..., Deployment] = ray_serve.deployment(
+    # Another one for each application: wishes for an earlier one's versions must not outlive it.
+    hub = f"ingress-hub-{uuid.uuid4().hex}"
+    models = [
+        _model(name, settings, versions[name], registry, hub)
+        for name, model in settings.models.items()
+        if model.placement == "replica"
+    ]
+    models += _language_models(settings)
+    ingress = settings.ingress
+    deployment = _deployment(
         name=DEPLOYMENT,
-        num_replicas=settings.ingress.replicas,
-        max_ongoing_requests=settings.ingress.max_ongoing_requests,
-        ray_actor_options={"num_cpus": settings.ingress.cpus},
-        graceful_shutdown_timeout_s=settings.ingress.drain_seconds + 5,
+        max_ongoing_requests=ingress.max_ongoing_requests,
+        ray_actor_options=_resources(ingress.cpus, memory=settings.inline_memory_bytes),
+        graceful_shutdown_timeout_s=ingress.drain_seconds + 5,
+        health_check_period_s=SECONDS_BETWEEN_HEALTH_CHECKS,
+        **_scale(ingress.replicas, ingress.autoscaling),
+    )(ray_serve.ingress()(Ingress))
+    return deployment.bind(settings, dict(versions), registry, hub, *models)
+
+
+def shares(settings: Settings) -> bool:
+    """Whether several processes have to agree on limits or versions."""
+    return settings.ingress.most_replicas > 1 or any(model.placement == "replica" for model in settings.models.values())
+
+
+def _model(name: str, settings: Settings, version: ModelVersion, registry: str, hub: str) -> Application:
+    from serve.placement.replica import ModelReplica, model_deployment
+
+    model = settings.models[name]
+    deployment = _deployment(
+        name=model_deployment(name),
+        max_ongoing_requests=model.calls * max(2, settings.ingress.most_replicas),
+        ray_actor_options=_resources(model.cpus, model.gpus, model.needs.memory_bytes),
+        health_check_period_s=SECONDS_BETWEEN_HEALTH_CHECKS,
+        **_scale(model.replicas, model.autoscaling),
+    )(ModelReplica)
+    return deployment.bind(name, settings, version, registry, hub)
+
+
+def _language_models(settings: Settings) -> list[Application]:
+    """A deployment for each backend that has one of its own."""
+    own = {name: backend for name, backend in settings.backends.items() if isinstance(backend, Vllm)}
+    if not own:
+        return []
+    from serve.llm.vllm.deployment import bind as bound
+
+    return [bound(name, backend, on_loopback=settings.http.on_loopback) for name, backend in own.items()]
+
+
+def _resources(cpus: float, gpus: float = 0, memory: int = 0) -> dict[str, float]:
+    """What Ray must find free on a node. No memory is none to count, which Ray wouldn't take as 0."""
+    found = {"num_cpus": cpus, "num_gpus": gpus}
+    return {**found, "memory": memory} if memory else found
+
+
+def _deployment(**options: Any) -> Callable[[Any], Deployment]:
+    made: Callable[[Any], Deployment] = ray_serve.deployment(**options)
+    return made
+
+
+def _scale(replicas: int, autoscaling: Autoscaling | None) -> dict[str, object]:
+    if autoscaling is None:
+        return {"num_replicas": replicas}
+    config = AutoscalingConfig(
+        min_replicas=autoscaling.lowest,
+        max_replicas=autoscaling.highest,
+        upscale_delay_s=autoscaling.up_after_seconds,
+        downscale_delay_s=autoscaling.down_after_seconds,
+        look_back_period_s=BUSY_OVER_SECONDS,
+        policy=AutoscalingPolicy(policy_function=by_busy_share),
     )
-    deployment = deploy(ray_serve.ingress()(Ingress))
-    return deployment.bind(settings, dict(versions), registry, settings.registry.cache_folder)
+    return {"autoscaling_config": config}

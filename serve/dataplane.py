@@ -1,40 +1,40 @@
 """The data plane: the one object that every transport calls.
 
-It knows models, versions, contracts and runtimes; it knows nothing of HTTP or of any protocol.
+It knows models, versions, contracts and places; it knows nothing of HTTP or of any protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from serve.gateway.errors import InputRejected, ModelNotFound, NotReady, Overloaded
-from serve.runtimes.base import Array, ModelMetadata, Runtime
+from serve.context import RequestContext
+from serve.gateway.errors import InputRejected, ModelFailed, ModelNotFound, NotReady, shown
+from serve.llm.plane import LanguagePlane
+from serve.placement.base import Outputs, Place
+from serve.releases.repository import Repository
+from serve.runtimes.base import ModelMetadata, RuntimeFailure
 from serve.validation import InputSchema, Values
 
-ROWS_ON_THE_LOOP = 64
-"""The largest batch that runs on the event loop itself.
-
-The way to a thread and back costs about 0.1 ms, as much as the run of one row; 64 rows take well
-under a millisecond or two, which is what other requests then wait. Above that a thread pays off:
-the runtime lets go of Python's lock while it runs.
-"""
-
-THREADS = 2
-WAITING = 16
-"""Large batches that may wait for a thread; one more is refused at once (503)."""
+logger = logging.getLogger("ray.serve")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServedModel:
-    """A loaded version and the check of its inputs."""
+    """A loaded version and the check of its inputs. ``running`` counts the requests that it answers now."""
 
     name: str
     version: str
     schema: InputSchema
-    runtime: Runtime
+    place: Place
+    running: int = field(default=0, compare=False)
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        return self.place.metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,16 @@ class Result:
 
     model: str
     version: str
-    outputs: dict[str, Array]
+    outputs: Outputs
+
+
+class IndexEntry(NamedTuple):
+    """A model as the repository index shows it. ``state`` is READY or UNAVAILABLE."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
 
 
 class DataPlane:
@@ -51,13 +60,20 @@ class DataPlane:
 
     def __init__(self, models: Sequence[ServedModel], default: str | None = None) -> None:
         self._models = {model.name: model for model in models}
+        self._unavailable: dict[str, tuple[str, str]] = {}
         self._default = default
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="infer")
-        self._waiting = 0
+        self.repository: Repository | None = None
+        self.language: LanguagePlane | None = None
+        self.language_ready = False
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._models)
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Requests that wait for a run, by model."""
+        return {name: model.place.waiting for name, model in self._models.items()}
 
     @property
     def live(self) -> bool:
@@ -65,7 +81,8 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        return bool(self._models)
+        served = bool(self._models) or self.language is not None
+        return served and not self._unavailable and (self.language is None or self.language_ready)
 
     def require_ready(self) -> None:
         """Raises: NotReady."""
@@ -77,10 +94,13 @@ class DataPlane:
 
         Raises:
             ModelNotFound: it is not served here.
+            NotReady: it is served here, and not loaded.
         """
         name = self._default if name is None else name
         found = self._models.get(name) if name is not None else None
         if found is None:
+            if name in self._unavailable:
+                raise NotReady(name)
             raise ModelNotFound(name or "(default)", None, self.names)
         if version is not None and version != found.version:
             raise ModelNotFound(found.name, version, [f"{found.name} version {found.version}"])
@@ -88,7 +108,7 @@ class DataPlane:
 
     def metadata(self, name: str, version: str | None = None) -> ModelMetadata:
         """Raises: ModelNotFound."""
-        return self.model(name, version).runtime.metadata
+        return self.model(name, version).metadata
 
     async def infer(
         self,
@@ -96,6 +116,7 @@ class DataPlane:
         version: str | None,
         columns: Mapping[str, Values],
         outputs: Sequence[str] | None = None,
+        context: RequestContext | None = None,
     ) -> Result:
         """Check a batch against the model's contract and run it.
 
@@ -104,41 +125,101 @@ class DataPlane:
 
         Raises:
             ModelNotFound: no such model or version.
+            Forbidden, RateLimited: not with this key, or not now.
             InputRejected: the batch is not what the contract asks for, or there is no such output.
-            Overloaded: the batch is large and too many of those wait.
-            RuntimeFailure: the runtime failed at inputs that keep to the contract.
+            Overloaded, NotReady: too many requests wait, or nothing runs the model now.
+            RequestTimeout, ClientGone: nobody waits for the answer any more.
+            ModelFailed: the runtime failed at inputs that keep to the contract.
         """
+        context = context or RequestContext()
         model = self.model(name, version)
+        context.may_use(model.name)
+        context.model, context.version = model.name, model.version
         wanted = _outputs(model, outputs)
-        if max(map(len, columns.values()), default=0) <= ROWS_ON_THE_LOOP:
-            return Result(model.name, model.version, _run(model, columns, wanted))
-        if self._waiting >= WAITING:
-            raise Overloaded(self._waiting)
-        self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._threads, _run, model, columns, wanted)
-        # Counted until the thread is done with it, also where the client gives up before.
-        work.add_done_callback(self._done)
-        return Result(model.name, model.version, await asyncio.shield(work))
+        if context.ticket is not None:
+            context.ticket.model(model.name)
+        inputs = model.schema.arrays(columns)
+        rows = len(next(iter(inputs.values())))
+        if context.ticket is not None:
+            context.ticket.rows(rows)
+        model.running += 1
+        try:
+            found = await model.place.predict(inputs, rows, wanted, context)
+        except RuntimeFailure as error:
+            logger.error("model %s version %s failed: %s", model.name, model.version, error)  # noqa: TRY400
+            raise ModelFailed(model.name) from error
+        finally:
+            model.running -= 1
+        context.rows = rows
+        return Result(model.name, model.version, found)
 
-    def _done(self, work: asyncio.Future[dict[str, Array]]) -> None:
-        self._waiting -= 1
-        if not work.cancelled():
-            work.exception()
+    def index(self) -> list[IndexEntry]:
+        """Every model that the settings name, loaded or not."""
+        ready = [IndexEntry(model.name, model.version, "READY", "") for model in self._models.values()]
+        return ready + [
+            IndexEntry(name, version, "UNAVAILABLE", reason) for name, (version, reason) in self._unavailable.items()
+        ]
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def load(self, name: str, context: RequestContext | None = None) -> None:
+        """Load the version that the model's alias names now, beside the one that answers, and then take its place.
+
+        Raises:
+            Forbidden: not with this key.
+            ModelNotFound: the settings name no such model.
+            ModelFailed: that version can't be had or loaded; what answered goes on.
+        """
+        await self._administered(name, context).load(name)
+
+    async def unload(self, name: str, context: RequestContext | None = None) -> None:
+        """Answer no more from this model, and give its memory back once its last request is answered.
+
+        Raises:
+            Forbidden: not with this key.
+            ModelNotFound: the settings name no such model.
+        """
+        await self._administered(name, context).unload(name)
+
+    async def put(self, model: ServedModel) -> None:
+        """Answer from this version from now on. Returns when the one before it has answered its last request."""
+        before = self._models.get(model.name)
+        self._models[model.name] = model
+        self._unavailable.pop(model.name, None)
+        if before is not None and before is not model:
+            await _answered(before)
+
+    async def remove(self, name: str, reason: str) -> None:
+        """Answer no more from this model. Returns when it has answered its last request."""
+        before = self._models.pop(name, None)
+        if before is None:
+            self._unavailable.setdefault(name, ("", reason))
+            return
+        self._unavailable[name] = (before.version, reason)
+        await _answered(before)
+
+    async def close(self) -> None:
         for model in self._models.values():
-            model.runtime.unload()
+            await model.place.close()
+
+    def _administered(self, name: str, context: RequestContext | None) -> Repository:
+        context = context or RequestContext()
+        context.may_use(name)
+        context.may_administer()
+        if name not in self._models and name not in self._unavailable:
+            raise ModelNotFound(name, None, [*self._models, *self._unavailable])
+        if self.repository is None:
+            raise ModelFailed(name)
+        return self.repository
 
 
-def _run(model: ServedModel, columns: Mapping[str, Values], outputs: Sequence[str]) -> dict[str, Array]:
-    return model.runtime.predict(model.schema.arrays(columns), outputs)
+async def _answered(model: ServedModel) -> None:
+    while model.running:  # noqa: ASYNC110 - an event would cost every request, and this is rare
+        await asyncio.sleep(0.01)
 
 
 def _outputs(model: ServedModel, wanted: Sequence[str] | None) -> Sequence[str]:
-    names = [tensor.name for tensor in model.runtime.metadata.outputs]
+    names = [tensor.name for tensor in model.metadata.outputs]
     if wanted is None:
         return names
     if unknown := [name for name in wanted if name not in names]:
-        raise InputRejected(model.name, None, None, f"outputs among {', '.join(names)}", repr(unknown[0])[:60])
+        raise InputRejected(model.name, None, None, f"outputs among {', '.join(names)}", shown(unknown[0]))
     return list(dict.fromkeys(wanted)) or names

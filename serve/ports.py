@@ -19,14 +19,18 @@ from console import UserError
 FIRST, LAST = 20_000, 30_000
 """Below the ports that Linux gives to clients, and below Ray's own default ranges."""
 
-SIZE = 64
+SIZE = 128
 SINGLE = (
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
 )
-REPLICAS = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
+REPLICAS = (
+    ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"),
+    ("RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT"),
+)
+"""Ranges: what is left of the block, in equal parts. The upper bound is no part of a range."""
 
 
 class NoPortsLeft(UserError):
@@ -45,13 +49,21 @@ def reserve() -> socket.socket:
     for first in range(FIRST, LAST, SIZE):
         held = socket.socket()
         if _free(held, first) and all(_free(None, port) for port in range(first + 1, first + SIZE)):
-            replicas = first + 1 + len(SINGLE)
-            values = [*range(first + 1, replicas), replicas, first + SIZE]
-            for variable, value in zip((*SINGLE, *REPLICAS), values, strict=True):
+            for variable, value in _block(first).items():
                 os.environ.setdefault(variable, str(value))
             return held
         held.close()
     raise NoPortsLeft(f"no {SIZE} ports in a row are free between {FIRST} and {LAST}: stop other Serves")
+
+
+def _block(first: int) -> dict[str, int]:
+    ranges = first + 1 + len(SINGLE)
+    size = (first + SIZE - ranges) // len(REPLICAS)
+    found = dict(zip(SINGLE, range(first + 1, ranges), strict=True))
+    for index, (lowest, highest) in enumerate(REPLICAS):
+        found[lowest] = ranges + index * size
+        found[highest] = ranges + (index + 1) * size
+    return found
 
 
 def _free(held: socket.socket | None, port: int) -> bool:

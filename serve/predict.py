@@ -58,15 +58,15 @@ def read_rows(file: Path, text: str | None = None) -> dict[str, list[object]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def predict_rows(url: str, model: str, columns: dict[str, list[object]]) -> Prediction:
-    """Ask for predictions by the Open Inference Protocol.
+def predict_rows(url: str, model: str, columns: dict[str, list[object]], key: str | None = None) -> Prediction:
+    """Ask for predictions by the Open Inference Protocol, with an API key where one is given.
 
     Raises:
         PredictionFailed: with the server's own message where it gave one.
     """
     body = {"inputs": [_tensor(name, values) for name, values in columns.items()]}
     started = time.perf_counter()
-    answer = _post(f"{url.rstrip('/')}/v2/models/{model}/infer", json.dumps(body).encode())
+    answer = _post(f"{url.rstrip('/')}/v2/models/{model}/infer", json.dumps(body).encode(), key)
     milliseconds = 1000 * (time.perf_counter() - started)
     try:
         return Prediction(
@@ -101,9 +101,11 @@ def _cell(value: object) -> str:
     return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
-def _post(url: str, body: bytes) -> Any:
+def _post(url: str, body: bytes, key: str | None) -> Any:
     try:
         headers = {"content-type": "application/json"}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - its scheme is checked next
         if request.type not in ("http", "https"):
             raise PredictionFailed(f"{url}: expected a http:// or https:// address")

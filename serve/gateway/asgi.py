@@ -1,255 +1,282 @@
-"""The ASGI application: routes, limits, request ids and errors, once for all transports.
+"""The ASGI application: one way through the house for every protocol.
 
-A transport adds :class:`Endpoint` objects: bytes in, bytes out. Reading a body within its limit,
-timing, naming the model in the headers and turning an error into the protocol's shape happen here.
+Route, admit (room, key, limits), read the body within its limit, let the transport's handler turn it
+into a call of the data plane, answer, and say what became of it (metrics, access log). What goes wrong
+on the way is an error of ``serve.gateway.errors`` in the shape of the protocol that owns the path;
+nothing else leaves, but a cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import orjson
-from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from serve.context import RequestContext
 from serve.dataplane import DataPlane
+from serve.gateway import bodies
+from serve.gateway.access_log import AccessLog, Line
+from serve.gateway.admission import TIMEOUT_HEADER, Admission, Bounds, timeout_of
 from serve.gateway.errors import (
-    BodyTooLarge,
     ClientGone,
+    HeadersTooLarge,
     InternalError,
-    MalformedRequest,
     MethodNotAllowed,
     PathNotFound,
     RequestTimeout,
     ServeError,
-    UnsupportedMediaType,
 )
+from serve.gateway.metrics import Meter, Served
+from serve.gateway.routing import Route, Routes
+from serve.gateway.streaming import Forwarding, WhileConnected
+from serve.gateway.transport import Answer, Call, Chunks, Endpoint, Headers, Transport, encode_json
 
-JSON = "application/json"
 REQUEST_ID = b"x-request-id"
 LONGEST_REQUEST_ID = 128
+LARGEST_HEADERS = 32 * 1024
+COMPRESSED_TYPES = ("application/json", "text/html; charset=utf-8", "application/octet-stream")
+
+SECURITY_HEADERS: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+"""OWASP's list for an API whose answers no browser renders; the page of ``/docs`` adds its own."""
+
+UNBUFFERED = (b"x-accel-buffering", b"no")
+"""Asks a proxy between to let each chunk through at once."""
 
 # Ray's dashboard and log files show this logger.
 logger = logging.getLogger("ray.serve")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request, read whole. ``headers`` has lower-case names; of one given twice the last counts."""
+class Gateway:
+    """The application over one data plane."""
 
-    path: Mapping[str, str]
-    headers: Mapping[bytes, bytes]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response. ``model`` and ``version`` name what answered, where a model did."""
-
-    body: bytes
-    status: int = 200
-    media_type: str = JSON
-    model: str | None = None
-    version: str | None = None
-
-
-Handler = Callable[[DataPlane, Call], Awaitable[Answer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method at one path; ``{braces}`` in the path name its parameters, as in Starlette."""
-
-    method: str
-    path: str
-    handler: Handler
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """One protocol. It owns every path below ``prefixes``: errors there have its shape."""
-
-    prefixes: tuple[str, ...]
-    endpoints: tuple[Endpoint, ...]
-    error_body: Callable[[ServeError], dict[str, object]]
-
-    def owns(self, path: str) -> bool:
-        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self.prefixes)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    max_body_bytes: int
-    timeout_seconds: float
-
-
-def decode_json(call: Call) -> object:
-    """The body as JSON.
-
-    Raises:
-        UnsupportedMediaType: the body is declared to be something else.
-        MalformedRequest: it is not JSON. ``NaN`` and ``Infinity`` are not, nor is nesting without end.
-    """
-    declared = call.headers.get(b"content-type", b"").decode("latin-1")
-    if declared and declared.partition(";")[0].strip().lower() != JSON:
-        raise UnsupportedMediaType("content-type", declared, JSON)
-    try:
-        return orjson.loads(call.body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"the body is not JSON: {error}") from error
-
-
-def encode_json(document: object) -> bytes:
-    """JSON with numpy arrays in it; NaN and infinities become ``null``, as JSON has none."""
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def build(
-    plane: DataPlane, transports: Mapping[str, Transport], limits: Limits, *, names_request: bool = True
-) -> Router:
-    """The ASGI application over one data plane.
-
-    ``names_request=False`` leaves the response's ``x-request-id`` to the server around it (Ray adds
-    the request's own, so that a second one would appear twice).
-    """
-    known = tuple(transports.values())
-    routes = [
-        Route(endpoint.path, _Served(plane, limits, names_request, transport, endpoint))
-        for transport in known
-        for endpoint in transport.endpoints
-    ]
-    return Router(routes, redirect_slashes=False, default=_Unserved(limits, names_request, known))
-
-
-class _Responder:
-    """Reads a request, answers it, and lets no exception out but a cancellation."""
-
-    def __init__(self, limits: Limits, names_request: bool) -> None:
-        self._limits = limits
-        self._names_request = names_request
-
-    async def respond(
+    def __init__(
         self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        transport: Transport,
-        answer: Callable[[Receive], Awaitable[Answer]],
+        plane: DataPlane,
+        transports: Mapping[str, Transport],
+        admission: Admission,
+        meter: Meter | None = None,
+        log: AccessLog | None = None,
     ) -> None:
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        request_id = _request_id(scope)
-        try:
-            async with asyncio.timeout(self._limits.timeout_seconds):
-                found = await answer(receive)
-        except ServeError as error:
-            found, headers = _error(transport, error)
-        except TimeoutError:
-            found, headers = _error(transport, RequestTimeout(self._limits.timeout_seconds))
-        except Exception:
-            logger.exception("request %r failed: %s %r", request_id, scope["method"], scope["path"])
-            found, headers = _error(transport, InternalError())
-        await send(
-            {
-                "type": "http.response.start",
-                "status": found.status,
-                "headers": self._headers(found, headers, request_id),
-            }
-        )
-        await send({"type": "http.response.body", "body": found.body})
+        self._plane = plane
+        self._transports = tuple(transports.values())
+        self._names = {id(transport): name for name, transport in transports.items()}
+        self._routes = Routes(self._transports)
+        self._admission = admission
+        self._meter = meter or Meter()
+        self._log = log or AccessLog(None, 0)
 
-    def _headers(
-        self, answer: Answer, more: tuple[tuple[bytes, bytes], ...], request_id: str
-    ) -> list[tuple[bytes, bytes]]:
-        headers = [
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _other_than_http(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive)
+        exchange.route, exchange.parameters = self._routes.find(scope["path"])
+        admission = self._admission
+        headers: Headers = ()
+        error: ServeError | None = None
+        admission.in_flight += 1
+        try:
+            answer = await self._answer(exchange)
+            if answer.chunks is not None:
+                await self._forward(exchange, answer, answer.chunks, send)
+                return
+        except ServeError as raised:
+            error = raised
+        except asyncio.CancelledError:
+            if not exchange.recorded:
+                self._record(exchange, ClientGone.status, 0, ClientGone())
+            raise
+        except Exception:
+            if exchange.recorded:
+                raise
+            logger.exception("request %s failed: %s %r", exchange.request_id, exchange.method, scope["path"])
+            error = InternalError()
+        finally:
+            admission.in_flight -= 1
+            ticket = exchange.context.ticket
+            if ticket is not None:
+                ticket.leave()
+                headers = ticket.headers()
+        if error is not None:
+            answer = Answer(encode_json(self._transport(exchange).error_body(error)), error.status)
+            headers += exchange.error_headers(error)
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": exchange.headers(answer, headers)}
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+        self._record(exchange, answer.status, len(answer.body), error)
+
+    async def _forward(self, exchange: Exchange, answer: Answer, chunks: Chunks, send: Send) -> None:
+        """Send an answer in chunks, and record it at its end."""
+        context = exchange.context
+        more = context.ticket.headers() if context.ticket is not None else ()
+        forwarding = Forwarding(chunks, exchange.receive, send, context.seconds, exchange.request_id)
+        try:
+            await forwarding.run({"status": answer.status, "headers": exchange.headers(answer, more)})
+        finally:
+            error = forwarding.error
+            self._record(exchange, error.status if error is not None else answer.status, forwarding.sent, error)
+
+    async def _answer(self, exchange: Exchange) -> Answer:
+        self._admission.require_room()
+        endpoint = exchange.endpoint()
+        most = self._admission.bounds.timeout_seconds
+        seconds = timeout_of(exchange.fields.get(TIMEOUT_HEADER), most)
+        try:
+            async with asyncio.timeout(seconds):
+                if not endpoint.open:
+                    caller = await self._admission.caller(exchange.fields.get(b"authorization"))
+                    exchange.context = RequestContext(caller, None, seconds, exchange.disconnected)
+                    self._admission.enter(exchange.context, exchange.parameters.get("model"))
+                if endpoint.method == "POST":
+                    limit = self._admission.body_limit(exchange.context)
+                    exchange.body = await bodies.read(exchange.fields, exchange.receive, limit)
+                exchange.read = True
+                if endpoint.long:
+                    async with WhileConnected(exchange.receive):
+                        answer = await endpoint.handler(self._plane, exchange.call())
+                else:
+                    answer = await endpoint.handler(self._plane, exchange.call())
+        except TimeoutError as error:
+            raise RequestTimeout(seconds) from error
+        return await _in_the_client_s_coding(exchange, answer)
+
+    def _transport(self, exchange: Exchange) -> Transport:
+        if exchange.route is not None:
+            return exchange.route.transport
+        path = exchange.path
+        return next((found for found in self._transports if found.owns(path)), self._transports[0])
+
+    def _record(self, exchange: Exchange, status: int, sent: int, error: ServeError | None) -> None:
+        exchange.recorded = True
+        context = exchange.context
+        seconds = time.perf_counter() - exchange.began
+        reason = type(error).__name__ if error is not None else None
+        protocol = self._names[id(self._transport(exchange))]
+        model, version = context.model or "", context.version or ""
+        self._meter.request(Served(protocol, model, version, str(status), context.rows, seconds, reason))
+        if self._log.wants(status):
+            trace = exchange.fields.get(b"traceparent")
+            self._log.write(
+                Line(
+                    exchange.request_id,
+                    trace[:55].decode("latin-1") if trace else None,
+                    context.caller.id,
+                    protocol,
+                    exchange.method,
+                    exchange.path[:200],
+                    status,
+                    reason,
+                    context.model,
+                    context.version,
+                    context.rows,
+                    len(exchange.body),
+                    sent,
+                    round(seconds, 6),
+                )
+            )
+
+
+def build(plane: DataPlane, transports: Mapping[str, Transport], bounds: Bounds) -> Gateway:
+    """A gateway without keys and limits, as for a test or a trial."""
+    return Gateway(plane, transports, Admission(bounds, clock=time.monotonic))
+
+
+class Exchange:
+    """One HTTP request and what is known of it so far."""
+
+    __slots__ = (
+        *("began", "body", "context", "fields", "method", "parameters"),
+        *("path", "raw", "read", "receive", "recorded", "request_id", "route"),
+    )
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.began = time.perf_counter()
+        self.raw: list[tuple[bytes, bytes]] = scope["headers"]
+        self.fields = dict(self.raw)
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.receive = receive
+        self.request_id = _request_id(self.fields.get(REQUEST_ID))
+        self.route: Route | None = None
+        self.parameters: Mapping[str, str] = {}
+        self.body = b""
+        self.read = False
+        self.recorded = False
+        self.context = RequestContext()
+
+    @property
+    def disconnected(self) -> Callable[[], bool]:
+        """Whether the client has gone. ASGI tells only those who wait for it; uvicorn's own record costs nothing."""
+        cycle: Any = getattr(self.receive, "__self__", None)
+        return lambda: bool(getattr(cycle, "disconnected", False))
+
+    def endpoint(self) -> Endpoint:
+        """Raises: PathNotFound, MethodNotAllowed, HeadersTooLarge."""
+        if self.route is None:
+            raise PathNotFound(self.path)
+        endpoint = self.route.endpoints.get(self.method)
+        if endpoint is None:
+            raise MethodNotAllowed(self.method, self.route.allowed)
+        if len(self.raw) > 16 and sum(len(name) + len(value) for name, value in self.raw) > LARGEST_HEADERS:
+            raise HeadersTooLarge(LARGEST_HEADERS)
+        return endpoint
+
+    def call(self) -> Call:
+        return Call(self.parameters, self.fields, self.body, self.context, self.request_id)
+
+    def error_headers(self, error: ServeError) -> Headers:
+        # What was not read of a request's body stands before the connection's next request.
+        unread = not self.read and self.method == "POST" and self.fields.get(b"content-length") != b"0"
+        closing = ((b"connection", b"close"),) if unread else ()
+        return (*(header for header in error.headers if header[0] != b"connection"), *closing)
+
+    def headers(self, answer: Answer, more: Headers) -> list[tuple[bytes, bytes]]:
+        length = (b"content-length", b"%d" % len(answer.body)) if answer.chunks is None else UNBUFFERED
+        found = [
             (b"content-type", answer.media_type.encode("latin-1")),
-            (b"content-length", str(len(answer.body)).encode("latin-1")),
+            length,
+            (REQUEST_ID, self.request_id.encode("latin-1")),
+            *SECURITY_HEADERS,
+            *answer.headers,
             *more,
         ]
         if answer.model is not None and answer.version is not None:
-            headers.append((b"model-name", answer.model.encode("latin-1")))
-            headers.append((b"model-version", answer.version.encode("latin-1")))
-        if self._names_request:
-            headers.append((REQUEST_ID, request_id.encode("latin-1")))
-        return headers
+            found.append((b"model-name", answer.model.encode("latin-1")))
+            found.append((b"model-version", answer.version.encode("latin-1")))
+        return found
 
 
-class _Served(_Responder):
-    """One endpoint."""
-
-    def __init__(
-        self, plane: DataPlane, limits: Limits, names_request: bool, transport: Transport, endpoint: Endpoint
-    ) -> None:
-        super().__init__(limits, names_request)
-        self._plane = plane
-        self._transport = transport
-        self._endpoint = endpoint
-        self._methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(receive: Receive) -> Answer:
-            if scope["method"] not in self._methods:
-                raise MethodNotAllowed(scope["method"], ", ".join(self._methods))
-            headers = dict(scope["headers"])
-            body = (
-                await _body(headers, receive, self._limits.max_body_bytes) if self._endpoint.method == "POST" else b""
-            )
-            return await self._endpoint.handler(self._plane, Call(scope["path_params"], headers, body))
-
-        await self.respond(scope, receive, send, self._transport, answer)
+async def _other_than_http(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    for moment in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{moment}.complete"})
 
 
-class _Unserved(_Responder):
-    """Every other path: an error in the shape of the protocol that owns it, else of the first one."""
-
-    def __init__(self, limits: Limits, names_request: bool, transports: Sequence[Transport]) -> None:
-        super().__init__(limits, names_request)
-        self._transports = transports
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        path = scope["path"]
-
-        async def answer(_: Receive) -> Answer:
-            raise PathNotFound(path)
-
-        owner = next((transport for transport in self._transports if transport.owns(path)), self._transports[0])
-        await self.respond(scope, receive, send, owner, answer)
+async def _in_the_client_s_coding(exchange: Exchange, answer: Answer) -> Answer:
+    offered = exchange.fields.get(b"accept-encoding")
+    if offered is None or len(answer.body) < bodies.SMALLEST_COMPRESSED or answer.media_type not in COMPRESSED_TYPES:
+        return answer
+    coding = bodies.accepted(offered)
+    if coding is None:
+        return answer
+    body = await bodies.compressed(answer.body, coding)
+    headers = (*answer.headers, (b"content-encoding", coding), (b"vary", b"accept-encoding"))
+    return Answer(body, answer.status, answer.media_type, answer.model, answer.version, headers)
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole body. A declared length over the limit is refused unread, a chunked body once it passes it."""
-    if (encoding := headers.get(b"content-encoding", b"identity")) != b"identity":
-        raise UnsupportedMediaType("content-encoding", encoding.decode("latin-1"), "none")
-    declared = headers.get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared[:20]) > limit:
-        raise BodyTooLarge(limit)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise BodyTooLarge(limit)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _error(transport: Transport, error: ServeError) -> tuple[Answer, tuple[tuple[bytes, bytes], ...]]:
-    return Answer(encode_json(transport.error_body(error)), error.status), error.headers
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == REQUEST_ID and 0 < len(value) <= LONGEST_REQUEST_ID:
-            return str(value.decode("latin-1"))
+def _request_id(given: bytes | None) -> str:
+    """The client's own, where it is short and printable; else a new one."""
+    if given is not None and 0 < len(given) <= LONGEST_REQUEST_ID and given.isascii():
+        text = given.decode("ascii")
+        if text.isprintable():
+            return text
     return str(uuid.uuid4())

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.ports import free_port
+from tests.integration.serve import processes
 from tests.unit.serve import tiny
 from training.registry import CHAMPION, ModelVersion, Registry, client
 
@@ -24,14 +30,10 @@ ROOT = Path(__file__).parents[3]
 READY_SECONDS = 180
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def register(uri: str, *, bias: float = 0.0, artifacts: str | None = None) -> ModelVersion:
-    """Register the tiny model as ``python -m training register`` does, and make it the champion."""
+def register(
+    uri: str, *, bias: float = 0.0, artifacts: str | None = None, graph: onnx.ModelProto | None = None
+) -> ModelVersion:
+    """Register the tiny model, or another of its inputs, as ``python -m training register`` does, as the champion."""
     mlflow = client(uri, create=True)
     found = mlflow.get_experiment_by_name("parcels")
     experiment = found.experiment_id if found else mlflow.create_experiment("parcels", artifact_location=artifacts)
@@ -40,7 +42,7 @@ def register(uri: str, *, bias: float = 0.0, artifacts: str | None = None) -> Mo
         name: np.array(values, dtype=object if isinstance(values[0], str) else np.float32)
         for name, values in tiny.columns(tiny.ROWS[:1]).items()
     }
-    version = Registry(uri).publish(tiny.NAME, tiny.graph(bias=bias), tiny.contract(), example, run)
+    version = Registry(uri).publish(tiny.NAME, graph or tiny.graph(bias=bias), tiny.contract(), example, run)
     Registry(uri).set_alias(tiny.NAME, CHAMPION, version.version)
     return version
 
@@ -64,9 +66,15 @@ class Store:
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
 
-    def stored(self, name: str) -> Path:
-        """Where the store keeps this file of the version."""
-        return next(path for path in self.artifacts.rglob(Path(name).name) if str(path).endswith(name))
+    def stored(self, name: str, run: str = "") -> Path:
+        """Where the store keeps this file of the version, or of that of another run."""
+        found = (path for path in self.artifacts.rglob(Path(name).name) if str(path).endswith(name))
+        return next(path for path in found if any(run in model.read_text() for model in _described(path)))
+
+
+def _described(path: Path) -> list[Path]:
+    """The ``MLmodel`` of the model that a stored file belongs to: it names its run."""
+    return [folder / "MLmodel" for folder in path.parents if (folder / "MLmodel").is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +82,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("registry"))
 
 
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
 def write_settings(folder: Path, uri: str, **sections: object) -> Path:
-    """Settings that serve the tiny model on free ports."""
+    """Settings that serve the tiny model on free ports, to everybody."""
     document: dict[str, object] = {
+        "access": {"required": False, "keys": f"sqlite:///{folder / 'keys.db'}"},
+        "access_log": {"folder": str(folder / "logs"), "sample": 1.0},
         "http": {"port": free_port(), "max_body_bytes": 100_000},
         "dashboard": {"port": free_port()},
         "registry": {"uri": uri, "cache": str(folder / "cache")},
@@ -88,6 +102,26 @@ def write_settings(folder: Path, uri: str, **sections: object) -> Path:
     return file
 
 
+def keys(settings: Path, *arguments: str) -> list[str]:
+    """The lines that ``python -m serve keys`` prints."""
+    command = [sys.executable, "-m", "serve", "keys", *arguments, "--settings", str(settings)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+class Sample(NamedTuple):
+    """One line of Prometheus's exposition."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
 @dataclass
 class Served:
     """A running ``serve``: its process, its output and its address."""
@@ -97,6 +131,33 @@ class Served:
     url: str
     started: float
     settings: Path
+    authority: ssl.SSLContext | bool = True
+
+    @property
+    def session(self) -> Path:
+        """The folder of its Ray, with the logs of all its processes."""
+        words = (word for pid in processes.family(self.process.pid) for word in processes.command(pid))
+        return Path(next(word for word in words if word.startswith("--session-dir=")).partition("=")[2])
+
+    def replicas(self, deployment: str) -> dict[int, str]:
+        """The processes of a deployment's replicas, and the address of each one's HTTP server, if it has one."""
+        title = f"ray::ServeReplica:default:{deployment}"
+        pids = [pid for pid in processes.family(self.process.pid) if " ".join(processes.command(pid)).startswith(title)]
+        return {pid: min(processes.listening(pid), key=_port, default="") for pid in pids}
+
+    def metrics(self) -> list[Sample]:
+        """The metrics of the ingress, from where Ray tells Prometheus that they are."""
+        discovery = json.loads((self.session / "prom_metrics_service_discovery.json").read_text())
+        found = []
+        for address in {address for entry in discovery for address in entry["targets"]}:
+            try:
+                text = httpx.get(f"http://{address}/metrics", timeout=10).text
+            except httpx.ConnectError:
+                # Not all that is named there listens at every moment; Prometheus goes on to the next one as well.
+                continue
+            for family in text_string_to_metric_families(text):
+                found += [Sample(*sample[:3]) for sample in family.samples if sample.name.startswith("ray_ingress_")]
+        return found
 
     @property
     def port(self) -> int:
@@ -108,7 +169,7 @@ class Served:
             if self.process.poll() is not None:
                 pytest.fail(f"serve ended with {self.process.returncode}:\n{self.log.read_text()}")
             try:
-                if httpx.get(f"{self.url}/v2/health/ready", timeout=2).status_code == 200:
+                if httpx.get(f"{self.url}/v2/health/ready", timeout=2, verify=self.authority).status_code == 200:
                     return time.monotonic() - self.started
             except httpx.HTTPError:
                 pass
@@ -150,8 +211,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
-        port = yaml.safe_load(settings.read_text())["http"]["port"]
-        served = Served(process, log, f"http://127.0.0.1:{port}", time.monotonic(), settings)
+        http = yaml.safe_load(settings.read_text())["http"]
+        tls = http.get("tls")
+        authority = ssl.create_default_context(cafile=tls["certificate"]) if tls else True
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{http['port']}"
+        served = Served(process, log, url, time.monotonic(), settings, authority)
         running.append(served)
         return served
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.documentation import ROOT, Example, examples, shape
@@ -24,7 +26,8 @@ EXAMPLES = [example for example in examples(ROOT / "docs" / "serving.md") if exa
 @pytest.fixture(scope="module")
 def served(store: Store, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("documented")
-    running = start(write_settings(folder, store.uri), RAY_COMMAND)
+    keys = {"keys": f"sqlite:///{folder / 'keys.db'}"}
+    running = start(write_settings(folder, store.uri, access=keys), RAY_COMMAND)
     running.wait_until_ready()
     (folder / "rows.json").write_text(json.dumps(DOCUMENTED_ROWS))
     return running
@@ -36,6 +39,21 @@ DOCUMENTED_ROWS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def key(served: Served) -> str:
+    """A key as the page makes it, which the server takes within two seconds."""
+    command = [sys.executable, "-m", "serve", "keys", "create", "laptop"]
+    made = subprocess.run(
+        command, cwd=ROOT, env=environment(served.settings), capture_output=True, text=True, check=True
+    )
+    found = made.stdout.splitlines()[-1]
+    until = time.monotonic() + 10
+    headers = {"authorization": f"Bearer {found}"}
+    while httpx.get(f"{served.url}/v2", headers=headers).status_code == 401 and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
 def test_the_page_has_commands_of_every_kind() -> None:
     programs = " ".join(example.program for example in EXAMPLES)
     for needed in ("serve check", "/infer", "/invocations", "serve predict"):
@@ -43,7 +61,7 @@ def test_the_page_has_commands_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.program.splitlines()[0][:60])
-def test_a_command_of_the_page_prints_what_the_page_shows(example: Example, served: Served) -> None:
+def test_a_command_of_the_page_prints_what_the_page_shows(example: Example, served: Served, key: str) -> None:
     folder = served.settings.parent
     command = example.program.replace("localhost:8000", f"127.0.0.1:{served.port}")
     if "serve predict" in command:
@@ -51,7 +69,8 @@ def test_a_command_of_the_page_prints_what_the_page_shows(example: Example, serv
     found = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=environment(served.settings) | {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"},
+        env=environment(served.settings)
+        | {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "SERVE_KEY": key},
         capture_output=True,
         text=True,
         timeout=120,
@@ -67,13 +86,13 @@ def test_a_command_of_the_page_prints_what_the_page_shows(example: Example, serv
         ]
 
 
-def test_the_refusal_that_the_page_shows_is_the_one_that_comes(served: Served) -> None:
+def test_the_refusal_that_the_page_shows_is_the_one_that_comes(served: Served, key: str) -> None:
     body = tiny.infer_body()
     page = (ROOT / "docs" / "serving.md").read_text()
     weight = next(given for given in body["inputs"] if given["name"] == "weight")
     weight["data"] = [1.5, None, *weight["data"][2:]]
-    import httpx
-
-    refused = httpx.post(f"{served.url}/v2/models/{tiny.NAME}/infer", json=body)
+    refused = httpx.post(
+        f"{served.url}/v2/models/{tiny.NAME}/infer", json=body, headers={"authorization": f"Bearer {key}"}
+    )
     assert refused.status_code == 400
     assert refused.text in page

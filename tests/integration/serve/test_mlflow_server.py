@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks.ports import free_port
 from tests.integration.serve import processes
-from tests.integration.serve.conftest import OUR_COMMAND, Start, free_port, register, write_settings
+from tests.integration.serve.conftest import OUR_COMMAND, Start, register, write_settings
 from tests.unit.serve import tiny
 
 pytestmark = pytest.mark.integration

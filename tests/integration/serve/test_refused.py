@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serve.conftest import RAY_COMMAND, ROOT, Command, Store, environment, free_port, write_settings
+from benchmarks.ports import free_port
+from tests.integration.serve.conftest import RAY_COMMAND, ROOT, Command, Store, environment, write_settings
 from tests.unit.serve import tiny
 from training.registry import CONTRACT_FILE, MODEL_FILE, Registry
 
@@ -104,4 +105,4 @@ def test_check_prints_a_line_for_each_model_and_starts_nothing(store: Store, tmp
 
 def test_more_cpus_than_there_are(store: Store, tmp_path: Path) -> None:
     settings = write_settings(tmp_path, store.uri, ingress={"cpus": 1000})
-    refused(RAY_COMMAND, settings, "1 replicas of 1000 CPUs need 1000")
+    refused(RAY_COMMAND, settings, "the replicas need 1000 CPUs (ingress 1 × 1000), Ray has")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,11 @@ def test_a_large_batch_is_answered_whole(served: Served) -> None:
 
 def test_nothing_listens_beyond_loopback(served: Served) -> None:
     loopback = ("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")
-    found = processes.listening(served.process.pid)
-    assert f"127.0.0.1:{served.port}" in found
+    until = time.monotonic() + 10
+    # Just after the start one HAProxy takes over from another, and for a moment neither's socket is found.
+    while f"127.0.0.1:{served.port}" not in (found := processes.listening(served.process.pid)):
+        assert time.monotonic() < until
+        time.sleep(0.2)
     assert len(found) > 10
     assert {address: owner for address, owner in found.items() if not address.startswith(loopback)} == {}
 
@@ -169,7 +173,7 @@ def test_two_serves_on_one_machine_do_not_answer_for_each_other(served: Served, 
 def test_ctrl_c_stops_everything_soon_and_frees_the_port(served: Served) -> None:
     haproxy = processes.haproxy_config(served.process.pid)
     took = served.stop(signal.SIGINT)
-    assert took < 30
+    assert took < 5
     assert "Traceback" not in served.log.read_text()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

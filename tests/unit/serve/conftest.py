@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.routing import Router
 
 from serve.dataplane import DataPlane, ServedModel
-from serve.gateway.asgi import Limits, build
+from serve.gateway.admission import Bounds
+from serve.gateway.asgi import Gateway, build
 from serve.gateway.transports import TRANSPORTS
+from serve.placement.inline import Inline
 from serve.runtimes.onnx import OnnxRuntime
 from serve.validation import InputSchema
 from tests.unit.serve import tiny
@@ -29,25 +30,23 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(model_file: Path) -> ServedModel:
     runtime = OnnxRuntime()
     runtime.load(model_file, threads=1)
-    return ServedModel(tiny.NAME, "7", InputSchema(tiny.NAME, tiny.contract(), MAX_ROWS), runtime)
+    return ServedModel(tiny.NAME, "7", InputSchema(tiny.NAME, tiny.contract(), MAX_ROWS), Inline(runtime))
 
 
 @pytest.fixture(scope="session")
-def plane(served: ServedModel) -> Iterator[DataPlane]:
-    made = DataPlane([served], tiny.NAME)
-    yield made
-    made._threads.shutdown()
+def plane(served: ServedModel) -> DataPlane:
+    return DataPlane([served], tiny.NAME)
 
 
 @pytest.fixture(scope="session")
-def app(plane: DataPlane) -> Router:
-    return build(plane, TRANSPORTS, Limits(MAX_BODY, 5))
+def app(plane: DataPlane) -> Gateway:
+    return build(plane, TRANSPORTS, Bounds(MAX_BODY, 5))
 
 
 class Client:
     """Calls the application in this process, as a test without ``async`` wants it."""
 
-    def __init__(self, app: Router) -> None:
+    def __init__(self, app: Gateway) -> None:
         self._app = app
 
     def request(self, method: str, path: str, **options: object) -> httpx.Response:
@@ -68,7 +67,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def client(app: Router) -> Client:
+def client(app: Gateway) -> Client:
     return Client(app)
 
 

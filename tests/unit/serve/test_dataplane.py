@@ -1,23 +1,29 @@
-"""What the data plane takes, what it refuses, and that a large batch does not hold up a small one."""
+"""What the data plane takes, what it refuses, and how a version takes the place of another."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serve.dataplane import ROWS_ON_THE_LOOP, WAITING, DataPlane, Result, ServedModel
-from serve.gateway.errors import InputRejected, ModelNotFound, NotReady, Overloaded
-from serve.runtimes.base import Array, ModelMetadata
+from serve.caller import Caller
+from serve.context import RequestContext
+from serve.dataplane import DataPlane, Result, ServedModel
+from serve.gateway.errors import Forbidden, InputRejected, ModelNotFound, NotReady
+from serve.placement.inline import ROWS_ON_THE_LOOP, Inline
+from serve.runtimes.onnx import OnnxRuntime
 from serve.validation import InputSchema
 from tests.unit.serve import tiny
 
 
 def infer(plane: DataPlane, columns: Mapping[str, Sequence[object]], **options: object) -> Result:
     return asyncio.run(plane.infer(tiny.NAME, None, columns, **options))  # type: ignore[arg-type]
+
+
+LARGE = tiny.columns(tiny.ROWS[:1] * (ROWS_ON_THE_LOOP + 1))
 
 
 def changed(name: str, *values: object) -> dict[str, list[object]]:
@@ -112,78 +118,59 @@ def test_a_plane_without_models_is_not_ready() -> None:
         DataPlane([]).require_ready()
 
 
-class Waits:
-    """A runtime that waits to be released, and says which thread it was called in."""
-
-    def __init__(self) -> None:
-        self.release = threading.Event()
-        self.threads: list[str] = []
-
-    @property
-    def metadata(self) -> ModelMetadata:
-        return ModelMetadata("waits", (), ())
-
-    def predict(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        self.threads.append(threading.current_thread().name)
-        if len(inputs["weight"]) > ROWS_ON_THE_LOOP:
-            assert self.release.wait(10)
-        return {}
+def test_a_caller_whose_key_does_not_name_the_model_is_refused_before_its_batch_is_looked_at(plane: DataPlane) -> None:
+    stranger = RequestContext(Caller("k1", "reports", models=("letters-*",)))
+    with pytest.raises(Forbidden, match="key reports may not use model parcels"):
+        infer(plane, {}, context=stranger)
 
 
-@pytest.fixture
-def waiting() -> tuple[Waits, DataPlane]:
-    runtime = Waits()
-    schema = InputSchema(tiny.NAME, tiny.contract(), 500)
-    return runtime, DataPlane([ServedModel(tiny.NAME, "1", schema, runtime)])  # type: ignore[arg-type]
+def test_what_became_of_a_request_is_in_its_context(plane: DataPlane) -> None:
+    context = RequestContext()
+    infer(plane, tiny.columns(), context=context)
+    assert (context.model, context.version, context.rows) == (tiny.NAME, "7", 3)
 
 
-LARGE = tiny.columns(tiny.ROWS[:1] * (ROWS_ON_THE_LOOP + 1))
+def version(model_file: Path, number: str) -> ServedModel:
+    runtime = OnnxRuntime()
+    runtime.load(model_file, threads=1)
+    return ServedModel(tiny.NAME, number, InputSchema(tiny.NAME, tiny.contract(), 500), Inline(runtime))
 
 
-def test_a_small_batch_is_answered_while_a_large_one_runs(waiting: tuple[Waits, DataPlane]) -> None:
-    runtime, plane = waiting
+def test_a_version_that_is_put_in_the_place_of_another_waits_for_the_other_s_last_answer(model_file: Path) -> None:
+    async def swap() -> None:
+        plane = DataPlane([version(model_file, "8")], tiny.NAME)
+        on_its_way = asyncio.create_task(plane.infer(tiny.NAME, None, LARGE))
+        await asyncio.sleep(0)
+        await plane.put(version(model_file, "9"))
+        assert on_its_way.done()
+        assert (await on_its_way).version == "8"
+        assert (await plane.infer(tiny.NAME, None, tiny.columns())).version == "9"
 
-    async def both() -> None:
-        large = asyncio.create_task(plane.infer(tiny.NAME, None, LARGE))
-        await asyncio.sleep(0.05)
-        await plane.infer(tiny.NAME, None, tiny.columns())
-        assert not large.done()
-        runtime.release.set()
-        await large
-
-    asyncio.run(both())
-    assert runtime.threads[0].startswith("infer")
-    assert runtime.threads[1] == threading.main_thread().name
+    asyncio.run(swap())
 
 
-def test_one_large_batch_too_many_is_refused_at_once_and_the_others_are_answered(
-    waiting: tuple[Waits, DataPlane],
-) -> None:
-    runtime, plane = waiting
+def test_a_model_that_is_removed_is_not_ready_until_it_is_put_back(model_file: Path) -> None:
+    async def remove() -> None:
+        plane = DataPlane([version(model_file, "8")], tiny.NAME)
+        await plane.remove(tiny.NAME, "unloaded")
+        assert not plane.ready
+        assert plane.index() == [(tiny.NAME, "8", "UNAVAILABLE", "unloaded")]
+        with pytest.raises(NotReady, match="model parcels is not ready"):
+            await plane.infer(tiny.NAME, None, tiny.columns())
+        await plane.put(version(model_file, "9"))
+        assert plane.index() == [(tiny.NAME, "9", "READY", "")]
+        assert plane.ready
 
-    async def flood() -> None:
-        waiting = [asyncio.create_task(plane.infer(tiny.NAME, None, LARGE)) for _ in range(WAITING)]
-        await asyncio.sleep(0.05)
-        with pytest.raises(Overloaded):
-            await plane.infer(tiny.NAME, None, LARGE)
-        runtime.release.set()
-        await asyncio.gather(*waiting)
-        await plane.infer(tiny.NAME, None, LARGE)
-
-    asyncio.run(flood())
+    asyncio.run(remove())
 
 
-def test_a_client_that_gives_up_frees_its_place_only_when_the_work_is_done(waiting: tuple[Waits, DataPlane]) -> None:
-    runtime, plane = waiting
+def test_only_an_administrator_loads_and_unloads(plane: DataPlane) -> None:
+    async def attempt() -> None:
+        user = RequestContext(Caller("k1", "reports", models=("*",)))
+        for change in (plane.load, plane.unload):
+            with pytest.raises(Forbidden, match="load and unload models"):
+                await change(tiny.NAME, user)
+        with pytest.raises(ModelNotFound):
+            await plane.load("letters")
 
-    async def give_up() -> None:
-        task = asyncio.create_task(plane.infer(tiny.NAME, None, LARGE))
-        await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert plane._waiting == 1
-        runtime.release.set()
-        await plane.infer(tiny.NAME, None, LARGE)
-        assert plane._waiting == 0
-
-    asyncio.run(asyncio.wait_for(give_up(), 5))
+    asyncio.run(attempt())

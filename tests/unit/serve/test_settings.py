@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.settings import Settings, SettingsError, read_settings, settings_file
+from serve.settings import Settings, SettingsError, SettingsText, read_settings, settings_file
 
 GOOD = "models:\n  parcels: {}\n"
 
@@ -38,6 +38,15 @@ def test_of_several_models_none_is_the_default_unless_one_is_named(tmp_path: Pat
     assert read(tmp_path, several + "default_model: b\n").default_name == "b"
 
 
+def test_what_a_model_needs_is_known_in_bytes(tmp_path: Path) -> None:
+    needs = "{memory_gib: 0.5}"
+    own = "c: {placement: replica, gpus: 1, needs: {memory_gib: 4, gpu_memory_gib: 20, compute_capability: '8.9'}}"
+    settings = read(tmp_path, f"models:\n  a: {{needs: {needs}}}\n  b: {{needs: {needs}}}\n  {own}\n")
+    assert settings.inline_memory_bytes == 2**30
+    assert settings.models["c"].needs.memory_bytes == 4 * 2**30
+    assert read(tmp_path, GOOD).inline_memory_bytes == 0
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -45,8 +54,8 @@ def test_of_several_models_none_is_the_default_unless_one_is_named(tmp_path: Pat
         ("- a\n", ["expected a mapping", "['a']"]),
         ("models: [unclosed\n", ["is not YAML", "line"]),
         ("models: !!python/object:os.system {}\n", ["is not YAML"]),
-        ("{}\n", ["models: is missing"]),
-        ("models: {}\n", ["models", "at least 1"]),
+        ("{}\n", ["serves nothing"]),
+        ("models: {}\n", ["serves nothing", "models or language_models"]),
         (GOOD + "modles: {}\n", ["modles: unknown key", "models", "http"]),
         (GOOD + "http: {prot: 1}\n", ["http.prot: unknown key", "port"]),
         (GOOD + "http: {port: eighty}\n", ["http.port", "valid integer", "'eighty'"]),
@@ -57,13 +66,44 @@ def test_of_several_models_none_is_the_default_unless_one_is_named(tmp_path: Pat
         (GOOD + "http: 3\n", ["http", "3"]),
         (GOOD + "http: {port: 8265}\n", ["http.port and dashboard.port", "8265"]),
         ("models: {parcels: {runtime: tensorflow}}\n", ["models.parcels.runtime", "onnx", "'tensorflow'"]),
+        ("models: {parcels: {needs: {memory: 1}}}\n", ["models.parcels.needs.memory: unknown key", "memory_gib"]),
+        ("models: {parcels: {needs: {memory_gib: 0}}}\n", ["models.parcels.needs.memory_gib", "greater than 0"]),
+        ("models: {parcels: {needs: {gpu_memory_gib: 1}}}\n", ["models.parcels", "placement: replica, and gpus"]),
+        (
+            'models: {parcels: {placement: replica, gpus: 1, needs: {compute_capability: "sm_89"}}}\n',
+            ["models.parcels.needs.compute_capability", "'sm_89'"],
+        ),
         ("models: {parcels: {thread: 1}}\n", ["models.parcels.thread: unknown key", "threads"]),
         ("models: {parcels: {threads: 0}}\n", ["models.parcels.threads", "greater than or equal to 1", "0"]),
         ("models: {../parcels: {}}\n", ["models.../parcels", "pattern"]),
         ("models: {1: {}}\n", ["models.1", "string"]),
         (GOOD + "models: {b: {}}\n", ["'models' is given twice", "line 3"]),
         ("models: {a: {threads: 1, threads: 2}}\n", ["'threads' is given twice"]),
+        (GOOD + "grpc: {port: 8000}\n", ["http.port and grpc.port", "8000"]),
+        (GOOD + "models: 3\n", ["'models' is given twice"]),
+        ("models: {a: {ranges: ignore}}\n", ["models.a.ranges", "'reject', 'clip' or 'pass'", "'ignore'"]),
+        ("models: {a: {placement: gpu}}\n", ["models.a.placement", "'inline' or 'replica'"]),
+        ("models: {a: {autoscaling: {lowest: 3, highest: 2}}}\n", ["models.a.autoscaling", "lowest is 3"]),
+        ("models: {a: {limits: {concurrency: 0}}}\n", ["models.a.limits.concurrency", "0"]),
+        (GOOD + "http: {tls: {certificate: a.pem}}\n", ["http.tls.key: is missing"]),
         (GOOD + "default_model: letters\n", ["default_model is 'letters'", "parcels"]),
+        (GOOD + "language_models: {a: {routes: [{backend: b}]}}\n", ["language_models.a", "'b'", "backends is empty"]),
+        (GOOD + "backends: {b: {kind: vlm}}\n", ["backends.b", "'vllm', 'bedrock'"]),
+        (
+            GOOD + "backends: {b: {kind: vllm, model: m, gpu: 1}}\n",
+            ["backends.b.vllm.gpu: unknown key", "gpus", "tensor_parallel"],
+        ),
+        (GOOD + "usage: {ledger: null, budgets: [{dollars_per_day: 1}]}\n", ["usage", "ledger is null"]),
+        (GOOD + "usage: {budgets: [{key: a}]}\n", ["usage.budgets.0", "dollars_per_day or dollars_per_month"]),
+        (
+            GOOD
+            + "backends: {b: {kind: vllm, model: m}}\nlanguage_models: {a: {routes: [{backend: b, adapter: c}]}}\n",
+            ["language_models.a", "adapter 'c'", "no adapters"],
+        ),
+        (
+            GOOD + "backends: {b: {kind: vllm, model: m}}\nlanguage_models: {parcels: {routes: [{backend: b}]}}\n",
+            ["'parcels' is in models and in language_models"],
+        ),
         (GOOD + "? [a]\n: b\n", []),
     ],
 )
@@ -77,6 +117,14 @@ def test_a_mistake_is_one_line_with_the_file_the_place_and_what_was_expected(
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_without_keys_the_ingress_listens_on_loopback_alone(tmp_path: Path) -> None:
+    open_to_all = "access: {required: false}\n"
+    assert not read(tmp_path, GOOD + open_to_all).access.required
+    with pytest.raises(SettingsError, match=r"access.required is false and http.host is 0\.0\.0\.0"):
+        read(tmp_path, GOOD + open_to_all + "http: {host: 0.0.0.0}\n")
+    assert read(tmp_path, GOOD + "http: {host: 0.0.0.0}\n").access.required
 
 
 def test_a_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
@@ -95,10 +143,46 @@ def test_the_argument_comes_before_the_environment_and_that_before_the_working_d
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SERVE_SETTINGS", raising=False)
+    monkeypatch.delenv("SERVE_SETTINGS_YAML", raising=False)
     assert settings_file({}) == Path("serve.yaml")
+    monkeypatch.setenv("SERVE_SETTINGS_YAML", GOOD)
+    assert settings_file({}) == SettingsText(GOOD, "SERVE_SETTINGS_YAML")
     monkeypatch.setenv("SERVE_SETTINGS", "from-environment.yaml")
     assert settings_file({}) == Path("from-environment.yaml")
     assert settings_file({"settings": "given.yaml"}) == Path("given.yaml")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVE_SETTINGS", "")
+    monkeypatch.setenv("SERVE_SETTINGS_YAML", "")
+    assert settings_file({}) == Path("serve.yaml")
+
+
+def test_a_container_has_the_text_of_its_settings_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SERVE_SETTINGS", raising=False)
+    monkeypatch.setenv("SERVE_SETTINGS_YAML", "http: {port: 8080}\nmodels:\n  colis: {}\n")
+    settings = read_settings(settings_file({}))
+    assert settings.http.port == 8080
+    assert settings.default_name == "colis"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("models: [unclosed\n", "SERVE_SETTINGS_YAML: is not YAML"),
+        ("/etc/serve.yaml", "SERVE_SETTINGS_YAML: expected a mapping of settings, got '/etc/serve.yaml'"),
+        (GOOD + "http: {prot: 1}\n", "SERVE_SETTINGS_YAML: http.prot: unknown key"),
+    ],
+)
+def test_a_mistake_in_the_text_names_the_variable_as_its_place(
+    monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    monkeypatch.delenv("SERVE_SETTINGS", raising=False)
+    monkeypatch.setenv("SERVE_SETTINGS_YAML", text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(settings_file({}))
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_argument_of_another_name_is_refused() -> None:
@@ -106,7 +190,7 @@ def test_an_argument_of_another_name_is_refused() -> None:
         settings_file({"stack": "dev"})
 
 
-HEAVY = ("ray", "mlflow", "onnx", "onnxruntime", "pandas", "starlette", "torch", "pyspark")
+HEAVY = ("ray", "mlflow", "onnx", "onnxruntime", "pandas", "starlette", "torch", "pyspark", "boto3", "jwt")
 
 
 @pytest.mark.parametrize("module", ["serve", "serve.settings", "serve.__main__", "serve.predict"])
