@@ -1,4 +1,4 @@
-"""The Pulumi program that builds where all of this runs. Nothing is here yet.
+"""The cloud: a Pulumi program, its handlers and images, and its check.
 
-It may import ``serve.settings``, for the fit check, and nothing else of ours.
+Of ours it imports ``console`` and ``serve.settings``; the function on Lambda is the gateway itself.
 """

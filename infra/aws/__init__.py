@@ -1,0 +1,1 @@
+"""One component and its Args a file."""

@@ -1,0 +1,1 @@
+"""``python -m infra costs``: what a stack did cost, beside what it was estimated to."""

@@ -1,0 +1,57 @@
+"""Which language models the policy lets one invoke, and how."""
+
+import json
+from typing import Any
+
+import pulumi
+
+from infra import settings
+from infra.aws.account import Account
+from infra.aws.bedrock import Bedrock, BedrockArgs, model_arns, statements
+from infra.check.record import record
+from infra.naming import Naming
+
+ACCOUNT = Account("123456789012", "us-east-1", ("us-east-1a",), Naming("ml-training-deployment", "dev"), 30, False)
+MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
+PROFILE = f"us.{MODEL}"
+PROFILE_ARN = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{PROFILE}"
+BOTH = settings.Bedrock(models=(MODEL,), profiles=(PROFILE,), profile_regions=("us-east-1", "us-west-2"))
+
+
+def documents(of: settings.Bedrock) -> list[dict[str, Any]]:
+    return [each.document() for each in statements(of, ACCOUNT)]
+
+
+def test_without_profiles_the_models_of_the_own_region_are_all() -> None:
+    (only,) = documents(settings.Bedrock(models=(MODEL, "amazon.nova-lite-v1:0")))
+    assert only["Resource"] == [
+        f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}",
+        "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+    ]
+    assert "Condition" not in only
+
+
+def test_models_of_other_regions_are_invoked_through_a_profile_alone() -> None:
+    own, profile, elsewhere = documents(BOTH)
+    assert own["Resource"] == [f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}"]
+    assert profile["Resource"] == [PROFILE_ARN]
+    assert elsewhere["Resource"] == [f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}"]
+    assert elsewhere["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [PROFILE_ARN]}}
+
+
+def test_it_may_invoke_and_nothing_else() -> None:
+    actions = {action for each in documents(BOTH) for action in each["Action"]}
+    assert actions == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+
+
+def test_the_component_makes_the_policy_and_says_which_models() -> None:
+    def program() -> None:
+        made = Bedrock("bedrock", BedrockArgs(ACCOUNT, BOTH))
+        pulumi.export("arn", made.policy_arn)
+        pulumi.export("models", made.model_arns)
+
+    found = record(program, project="ml-training-deployment", stack="dev", config={"aws:region": "us-east-1"})
+    policy = found.named("bedrock", "aws:iam/policy:Policy").inputs
+    assert json.loads(policy["policy"])["Statement"] == documents(BOTH)
+    assert found.outputs["models"] == model_arns(BOTH, "us-east-1")
+    assert found.outputs["arn"].endswith(":policy/mtd-dev-bedrock")
