@@ -1,4 +1,1 @@
-"""What may not be built: the Pulumi policy pack. Nothing is here yet.
-
-It imports nothing of ours.
-"""
+"""What may not be built: rules for ``pulumi preview --policy-pack policies`` and ``python -m infra check``."""

@@ -1,0 +1,66 @@
+"""Ports: where the ingress listens is where all that leads to it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policies.fit.misfit import Change, Misfit
+from policies.fit.place import Place
+from policies.fit.places.ecs_task import SECURITY_GROUP, EcsTask
+from policies.node import Node, Resource
+from policies.reading.amounts import whole_or
+
+
+def ports(place: Place) -> Iterator[Misfit]:
+    port = place.settings.http.port
+    wires = list(place.ports())
+    others = {str(each.value) for each in wires}
+    for each in wires:
+        if whole_or(each.value, -1) == port:
+            continue
+        agreed = len(others) == 1 and isinstance(each.value, int | float) and each.value > 0
+        change = place.in_serving("http.port", int(each.value)) if agreed else Change("the program", each.name, port)
+        yield place.misfit(
+            "ports",
+            each.node.path,
+            f"http.port is {port}",
+            f"{each.name} is {each.value}",
+            f"{port}",
+            (change,),
+        )
+    if isinstance(place, EcsTask):
+        yield from _doors(place, port)
+
+
+def _doors(place: EcsTask, port: int) -> Iterator[Misfit]:
+    """The tasks' security groups let the port in, and those before them let it out."""
+    groups = place.security_groups()
+    for group in groups:
+        yield from _open(place, group, "ingress", port)
+        for front in place.stack.linked(group, "ingress", SECURITY_GROUP):
+            yield from _open(place, front, "egress", port)
+
+
+def _open(place: EcsTask, group: Resource, way: str, port: int) -> Iterator[Misfit]:
+    rules = list(group.each(way))
+    # Without rules of its own it has them as resources beside it.
+    if not rules or any(_covers(each, port) for each in rules):
+        return
+    yield place.misfit(
+        "ports",
+        way,
+        f"http.port is {port}",
+        f"security group {group.name} has no rule ({way}) for it: {_listed(rules)}",
+        f"a rule for {port}",
+        (Change("the program", f"{way} of security group {group.name}", port),),
+    )
+
+
+def _covers(rule: Node, port: int) -> bool:
+    first, last = whole_or(rule.get("fromPort"), 1), whole_or(rule.get("toPort"))
+    return str(rule.get("protocol")) == "-1" or first <= port <= last
+
+
+def _listed(rules: Sequence[Node]) -> str:
+    found = [each.get("fromPort") for each in rules]
+    return ", ".join(str(each) for each in found)

@@ -1,0 +1,1 @@
+"""What the rules read in a resource: policies of IAM, containers, states, networks, and what comes from what."""
