@@ -1,6 +1,7 @@
 """``python -m demo``: flights → features → training → registry → answers over HTTP, then stop.
 
 ``python -m demo ask`` and ``python -m demo parity`` are its last steps, for an ingress that runs.
+``python -m demo chat`` is another: a small language model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CACHE = FOLDER / "asked"
 MODEL = "flight-delay"
 MLFLOW_PORT = 5000
 EPOCHS = "2"
+KEY_LIFE = "1h"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +38,7 @@ def _parser() -> Arguments:
     for name, command, text in (
         ("ask", _ask, "send ten flights of December to a running ingress"),
         ("parity", _parity, "send 1,000 rows through torch, ONNX Runtime and a running ingress"),
+        ("chat", _chat, "serve a small language model and talk to it"),
     ):
         step = commands.add_parser(name, help=text)
         step.set_defaults(command=command)
@@ -48,7 +51,7 @@ def _dispatch(arguments: Namespace) -> int:
 
 
 def _demo(arguments: Namespace) -> None:
-    from serve.settings import read_settings, settings_file
+    from serve.settings import KEY_VARIABLE, read_settings, settings_file
 
     started = time.monotonic()
     settings = read_settings(settings_file({}))
@@ -92,6 +95,8 @@ def _demo(arguments: Namespace) -> None:
                 say(f"  ingress        {ingress}")
                 say(f"  Ray dashboard  {dashboard}/#/serve  (it asks for the token that `ray get-auth-token` prints)")
                 say(f"  MLflow         {mlflow}/#/models/{MODEL}")
+                create = ("python", "-m", "serve", "keys", "create", "demo", "--models", MODEL, "--expires", KEY_LIFE)
+                processes.environment[KEY_VARIABLE] = processes.secret(*create)
                 processes.run("python", "-m", "demo", "ask")
                 processes.run("python", "-m", "demo", "parity")
                 if arguments.screenshots:
@@ -126,6 +131,12 @@ def _parity(_: Namespace) -> None:
     from training.registry import Registry
 
     parity(_ingress(), MODEL, VIEW, Registry(), CACHE)
+
+
+def _chat(_: Namespace) -> None:
+    from demo.chat import chat
+
+    chat()
 
 
 def _ingress() -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from console import say
 from demo.processes import DemoError
 from serve.releases.verify import fetch
+from serve.settings import client_key
 from training.data import View
 from training.export import OUTPUT, TOLERANCE, feed
 from training.registry import CHAMPION, ModelVersion, Registry
@@ -34,10 +35,12 @@ class Answered:
 
 
 class Ingress:
-    """A client of the Open Inference Protocol for the rows of a view."""
+    """A client of the Open Inference Protocol for the rows of a view, with the key in ``SERVE_KEY``."""
 
     def __init__(self, url: str, model: str, view: View) -> None:
-        self.client = httpx.Client(base_url=url, timeout=60)
+        key = client_key()
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self.client = httpx.Client(base_url=url, timeout=60, headers=headers)
         self.path = f"/v2/models/{model}/infer"
         self.contract = view.contract
 

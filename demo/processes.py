@@ -78,6 +78,18 @@ class Processes:
         if code:
             raise DemoError(f"`{shlex.join(command)}` ended with exit code {code}")
 
+    def secret(self, *command: str) -> str:
+        """Run a command and give the last line of its output, which is not shown.
+
+        Raises:
+            DemoError: it ended with another exit code than 0.
+        """
+        say(f"\n$ {shlex.join(command)}")
+        ran = subprocess.run(_found(command), env=self.environment, check=False, stdout=subprocess.PIPE, text=True)
+        if ran.returncode:
+            raise DemoError(f"`{shlex.join(command)}` ended with exit code {ran.returncode}")
+        return ran.stdout.splitlines()[-1]
+
     @contextlib.contextmanager
     def background(self, *command: str, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
         """Run a command in its own process group during the block, its output in a log file."""

@@ -17,8 +17,9 @@ from demo.__main__ import FOLDER, MLFLOW_PORT, main
 from demo.processes import MARK, DemoError, Processes
 from spark_jobs.contract import read_contract
 from tests.documentation import examples, shape
+from tests.shell import environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 900
@@ -33,11 +34,10 @@ class Demonstrated:
 
 @pytest.fixture(scope="module")
 def demonstrated() -> Demonstrated:
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     found = subprocess.run(
         ["make", "demo"],
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -61,6 +61,7 @@ def test_each_step_is_a_command_that_can_be_seen(demonstrated: Demonstrated) -> 
         "python -m training",
         "python -m training",
         "serve run serve.config",
+        "python -m serve",
         "python -m demo",
         "python -m demo",
     ]
