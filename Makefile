@@ -53,10 +53,12 @@ $(DEVELOPMENT): requirements-dev.lock pyproject.toml scripts/install.sh
 	@scripts/install.sh requirements-dev.lock
 	@touch $@ $(RUNTIME) $(LANGUAGE)
 
-# A resolver that finds the CPU build of torch writes "+cpu": the lock names the release alone.
+# A resolver that finds the CPU build of torch writes "+cpu": the lock names the release alone. The release that is
+# locked would be taken before that build, and with it CUDA's packages: its line goes first.
 lock: $(DEVELOPMENT)
 	export UV_FIND_LINKS=$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}; \
 	compile="$(RUN)/uv pip compile --quiet pyproject.toml --python-version 3.11 --no-annotate --no-header"; \
+	sed -i '/^torch==/d' requirements*.lock && \
 	$$compile --extra demo --output-file requirements.lock && \
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock && before=requirements.lock && \
 	for each in llm dev; do \

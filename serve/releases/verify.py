@@ -91,7 +91,7 @@ def fetch(registry: Registry, version: ModelVersion, cache: Path) -> VerifiedMod
         ContractError: the contract is not one of this format, or its own digest is wrong.
     """
     folder = cache / version.name / f"{version.version}-{version.model_digest[:DIGEST_DIGITS]}"
-    with _cache_errors(cache):
+    with cache_errors(cache):
         if folder.is_dir():
             try:
                 return _verified(version, folder, "the cache")
@@ -203,7 +203,7 @@ def _label(version: ModelVersion) -> str:
 
 
 @contextmanager
-def _cache_errors(cache: Path) -> Iterator[None]:
+def cache_errors(cache: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

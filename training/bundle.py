@@ -1,0 +1,256 @@
+"""Versions that are folders: a language model, an adapter of one, or a text encoder, in the registry like any other.
+
+Imports no torch. A manifest names each file with its SHA-256, and the version's tags in the registry's database hold
+the manifest's own: nothing that was put beside the files, or in their place, is taken. Only kinds of files that no
+loader executes can be in one.
+
+Errors: those of ``training.registry``, and::
+
+    RegistryError
+    └── NotABundle              the folder has nothing that can be registered, or what must not be
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from spark_jobs.contract import first_problem
+from training.registry import (
+    Registry,
+    RegistryError,
+    VersionUnverifiable,
+    client,
+    digest_of,
+    mapped_errors,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
+
+Kind = Literal["language-model", "adapter", "encoder"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MANIFEST_FILE = "manifest.json"
+ARTIFACT_FOLDER = "bundle"
+
+KIND_TAG = "bundle.kind"
+MANIFEST_DIGEST_TAG = "manifest.sha256"
+
+SUFFIXES = frozenset({".json", ".jinja", ".md", ".model", ".onnx", ".safetensors", ".txt"})
+"""Of files that hold data alone. ``.bin``, ``.pt`` and ``.pkl`` may be pickles, and ``.py`` is code."""
+
+MOST_FILES = 1000
+
+FilePath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,4}$")
+]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class NotABundle(RegistryError):
+    """The folder has nothing that can be registered, or what must not be."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BundledFile(_Strict):
+    sha256: Digest
+    bytes: int = Field(ge=0)
+
+
+class Manifest(_Strict):
+    """``files``: path below the folder → what it must be."""
+
+    format: Literal[1] = 1
+    kind: Kind
+    files: dict[FilePath, BundledFile] = Field(min_length=1, max_length=MOST_FILES)
+
+
+@dataclass(frozen=True)
+class BundleVersion:
+    """One version, and what its manifest must hash to (SHA-256, hex)."""
+
+    name: str
+    version: str
+    run_id: str
+    kind: Kind
+    manifest_digest: str
+    aliases: tuple[str, ...] = ()
+
+
+class Bundles:
+    """Reads and publishes versions that are folders. Errors leave here as in :class:`training.registry.Registry`."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        self._registry = Registry(uri)
+
+    @property
+    def uri(self) -> str:
+        return self._registry.uri
+
+    def resolve(self, name: str, alias: str) -> BundleVersion:
+        """The version that ``alias`` names now.
+
+        Raises:
+            RegistryUnreachable, VersionNotFound.
+            VersionUnverifiable: the version is no bundle of this project's.
+        """
+        with mapped_errors(self.uri, f"{name}@{alias}"):
+            found = client(self.uri).get_model_version_by_alias(name, alias)
+        return _version(found)
+
+    def versions(self, name: str) -> list[BundleVersion]:
+        """Every bundle of this name, the newest first."""
+        with mapped_errors(self.uri, name):
+            found = client(self.uri).search_model_versions(f"name = '{name}'")
+        bundles = (_version(version) for version in found if MANIFEST_DIGEST_TAG in version.tags)
+        return sorted(bundles, key=lambda version: int(version.version), reverse=True)
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        self._registry.set_alias(name, alias, version)
+
+    def publish(
+        self, name: str, folder: Path, kind: Kind, run_id: str, tags: Mapping[str, str] | None = None
+    ) -> BundleVersion:
+        """Register the files of ``folder`` as the next version of ``name``, under the run that made them.
+
+        Raises:
+            NotABundle: it has no files, or one of a kind that may be code.
+            RegistryUnreachable: nothing answers at :attr:`uri`.
+        """
+        manifest = manifest_of(folder, kind)
+        registry = client(self.uri, create=True)
+        with mapped_errors(self.uri, f"run {run_id}"), tempfile.TemporaryDirectory() as scratch:
+            staged = Path(scratch) / ARTIFACT_FOLDER
+            for file in manifest.files:
+                (staged / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / file, staged / file)
+            (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+            digest = digest_of(staged / MANIFEST_FILE)
+            registry.log_artifacts(run_id, str(staged), ARTIFACT_FOLDER)
+            if not registry.search_registered_models(f"name = '{name}'"):
+                registry.create_registered_model(name)
+            made = registry.create_model_version(
+                name,
+                source=f"runs:/{run_id}/{ARTIFACT_FOLDER}",
+                run_id=run_id,
+                tags={**(tags or {}), KIND_TAG: kind, MANIFEST_DIGEST_TAG: digest},
+            )
+            found = registry.get_model_version(name, made.version)
+        return _version(found)
+
+    def download(self, version: BundleVersion, folder: Path) -> Manifest:
+        """Put the version's files into ``folder`` (created, empty before), each verified, and no others.
+
+        Raises:
+            VersionUnverifiable: a file is not there or has other bytes; then ``folder`` is not to be used.
+            RegistryUnreachable, VersionNotFound.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent) as scratch:
+            stored = Path(scratch)
+            with mapped_errors(self.uri, label(version)):
+                import mlflow
+
+                # A models:/ address is looked up in the process-wide registry, whatever the call is told to use.
+                mlflow.set_tracking_uri(self.uri)
+                mlflow.set_registry_uri(self.uri)
+                mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=scratch)
+            manifest = verified(version, stored)
+            for file in (MANIFEST_FILE, *manifest.files):
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (stored / file).rename(folder / file)
+        return manifest
+
+
+def manifest_of(folder: Path, kind: Kind) -> Manifest:
+    """What is in a folder.
+
+    Raises:
+        NotABundle: nothing is, or a file of a kind that may be code, or with a name that another system can't have.
+    """
+    if not folder.is_dir():
+        raise NotABundle(f"there is no folder {folder}")
+    files = {file: BundledFile(sha256=digest_of(folder / file), bytes=size) for file, size in _files(folder)}
+    try:
+        return Manifest(kind=kind, files=files)
+    except ValidationError as error:
+        raise NotABundle(f"{folder} can't be registered: {first_problem(error)}") from error
+
+
+def verified(version: BundleVersion, folder: Path) -> Manifest:
+    """The manifest of a version's files in ``folder``, each of which is what it says.
+
+    Raises:
+        VersionUnverifiable: the manifest, or a file that it names, is missing or has other bytes.
+    """
+    content = _bytes(version, folder, MANIFEST_FILE)
+    if hashlib.sha256(content).hexdigest() != version.manifest_digest:
+        raise VersionUnverifiable(f"{label(version)}: {MANIFEST_FILE} is not what was registered")
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise VersionUnverifiable(f"{label(version)}: {MANIFEST_FILE}: {first_problem(error)}") from error
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.is_file() or file.is_symlink():
+            raise VersionUnverifiable(f"{label(version)} has no file {name}")
+        if digest_of(file) != expected.sha256:
+            raise VersionUnverifiable(f"{label(version)}: {name} is not what was registered")
+    return manifest
+
+
+def label(version: BundleVersion) -> str:
+    """How messages name a version."""
+    return f"{version.name} version {version.version}"
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Each file's path below ``folder``, with ``/``, and its bytes. An earlier manifest is none of them."""
+    for file in sorted(folder.rglob("*")):
+        name = str(PurePosixPath(file.relative_to(folder)))
+        if file.is_dir() or name == MANIFEST_FILE:
+            continue
+        if file.is_symlink() or not file.is_file():
+            raise NotABundle(f"{folder} can't be registered: {name} is no ordinary file")
+        if file.suffix not in SUFFIXES:
+            expected = ", ".join(sorted(SUFFIXES))
+            raise NotABundle(
+                f"{folder} can't be registered: {name} may be code: expected files of the kinds {expected}"
+            )
+        yield name, file.stat().st_size
+
+
+def _bytes(version: BundleVersion, folder: Path, name: str) -> bytes:
+    file = folder / name
+    if not file.is_file() or file.is_symlink():
+        raise VersionUnverifiable(f"{label(version)} has no file {name}")
+    return file.read_bytes()
+
+
+def _version(found: MlflowModelVersion) -> BundleVersion:
+    tags = dict(found.tags)
+    kind = next((each for each in KINDS if each == tags.get(KIND_TAG)), None)
+    if kind is None or MANIFEST_DIGEST_TAG not in tags:
+        raise VersionUnverifiable(
+            f"{found.name} version {found.version} has no tags {KIND_TAG} and {MANIFEST_DIGEST_TAG}: it is no language "
+            "model, adapter or encoder that `python -m training` registered"
+        )
+    return BundleVersion(
+        name=found.name,
+        version=str(found.version),
+        run_id=found.run_id or "",
+        kind=kind,
+        manifest_digest=tags[MANIFEST_DIGEST_TAG],
+        aliases=tuple(found.aliases),
+    )
