@@ -48,6 +48,7 @@ SUFFIXES = frozenset({".json", ".jinja", ".md", ".model", ".onnx", ".safetensors
 """Of files that hold data alone. ``.bin``, ``.pt`` and ``.pkl`` may be pickles, and ``.py`` is code."""
 
 MOST_FILES = 1000
+PLACE_DIGITS = 12
 
 FilePath = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,4}$")
@@ -137,12 +138,14 @@ class Bundles:
                 shutil.copyfile(folder / file, staged / file)
             (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
             digest = digest_of(staged / MANIFEST_FILE)
-            registry.log_artifacts(run_id, str(staged), ARTIFACT_FOLDER)
+            # By its content: a run may register several, and none may take another's place.
+            place = f"{ARTIFACT_FOLDER}/{digest[:PLACE_DIGITS]}"
+            registry.log_artifacts(run_id, str(staged), place)
             if not registry.search_registered_models(f"name = '{name}'"):
                 registry.create_registered_model(name)
             made = registry.create_model_version(
                 name,
-                source=f"runs:/{run_id}/{ARTIFACT_FOLDER}",
+                source=f"runs:/{run_id}/{place}",
                 run_id=run_id,
                 tags={**(tags or {}), KIND_TAG: kind, MANIFEST_DIGEST_TAG: digest},
             )
