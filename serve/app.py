@@ -15,7 +15,7 @@ from serve import direct, loopback
 from serve.autoscaling import by_busy_share
 from serve.gateway.servicer import Servicer
 from serve.hub import OwnHub, SharedHub
-from serve.llm.settings import Vllm
+from serve.llm.settings import Deployed
 from serve.replica import IngressReplica
 from serve.settings import Autoscaling, Settings
 from training.registry import ModelVersion
@@ -100,12 +100,13 @@ def _model(name: str, settings: Settings, version: ModelVersion, registry: str, 
 
 def _language_models(settings: Settings) -> list[Application]:
     """A deployment for each backend that has one of its own."""
-    own = {name: backend for name, backend in settings.backends.items() if isinstance(backend, Vllm)}
-    if not own:
-        return []
-    from serve.llm.vllm.deployment import bind as bound
+    from serve.llm.deployed.deployment import bind as bound
 
-    return [bound(name, backend, on_loopback=settings.http.on_loopback) for name, backend in own.items()]
+    return [
+        bound(name, backend, on_loopback=settings.http.on_loopback)
+        for name, backend in settings.backends.items()
+        if isinstance(backend, Deployed)
+    ]
 
 
 def _resources(cpus: float, gpus: float = 0, memory: int = 0) -> dict[str, float]:

@@ -30,7 +30,7 @@ from console import INTERRUPTED, UserError, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
 from serve.llm.requirements import require_language
-from serve.llm.settings import Vllm
+from serve.llm.settings import Deployed
 from serve.releases.verify import VerifiedModel, fetch
 from serve.settings import Http, Settings, SettingsText, read_settings, settings_file
 from training.registry import Registry
@@ -98,7 +98,7 @@ def application(args: Mapping[str, str], *, own: bool = True) -> Application:
 
 
 def verify_all(settings: Settings, registry: Registry) -> dict[str, VerifiedModel]:
-    """Resolve the alias of every model and fetch and verify the version it names now; look where vLLM's models are."""
+    """Resolve the alias of every model and fetch and verify the version it names now; look for language models."""
     if settings.backends:
         require_language(settings)
     verified = {}
@@ -251,7 +251,7 @@ def _require_cpus(settings: Settings, available: float) -> None:
     needs += [
         (f"backends.{name}", backend.replicas, None, backend.cpus)
         for name, backend in settings.backends.items()
-        if isinstance(backend, Vllm)
+        if isinstance(backend, Deployed)
     ]
     replicas = [(key, scale.lowest if scale else count, cpus) for key, count, scale, cpus in needs]
     needed = sum(count * cpus for _, count, cpus in replicas)

@@ -1,7 +1,7 @@
 """The language models of the settings: their backends, what they cost, and their ledger, opened and closed together.
 
-To add a kind of backend: its package, its section in ``serve.llm.settings``, a line in :data:`KINDS`, and one in
-``serve.llm.requirements``.
+To add a kind of backend: its package, its section in ``serve.llm.settings``, a line in :data:`KINDS`, or in
+``serve.llm.engines`` where it is an engine, and one in ``serve.llm.requirements``.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from serve.llm.engines import ENGINES
 from serve.llm.ledger.cost import AcceleratorPricing, AcceleratorTime, TokenPricing
 from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
 from serve.llm.router import Priced, Router
-from serve.llm.settings import Bedrock, Vllm
+from serve.llm.settings import Bedrock, Deployed
 from serve.settings import Settings
 
 LONGEST_CONTEXT = 200_000
 """Tokens of a bought model's, for what a request may come to at most: those of the largest that are common."""
 
 
-def _vllm(name: str, backend: Vllm, settings: Settings) -> Priced:
-    from serve.llm.vllm.backend import VllmBackend
+def _deployed(name: str, backend: Deployed, settings: Settings) -> Priced:
+    from serve.llm.deployed.backend import DeployedBackend
+    from serve.llm.deployed.deployment import deployment_name
 
     working = AcceleratorTime(backend.replicas, settings.ingress.most_replicas)
     most_seconds = settings.http.request_timeout_seconds
-    return Priced(VllmBackend(name), AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
+    deployed = DeployedBackend(name, deployment_name(backend.kind, name))
+    return Priced(deployed, AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
 
 
 def _bedrock(name: str, backend: Bedrock, settings: Settings) -> Priced:  # noqa: ARG001
@@ -34,7 +37,7 @@ def _bedrock(name: str, backend: Bedrock, settings: Settings) -> Priced:  # noqa
     return Priced(BedrockBackend(name, backend), TokenPricing(backend.prices or price(backend.model), LONGEST_CONTEXT))
 
 
-KINDS: Mapping[type, Callable[[str, Any, Settings], Priced]] = {Vllm: _vllm, Bedrock: _bedrock}
+KINDS: Mapping[type, Callable[[str, Any, Settings], Priced]] = {**dict.fromkeys(ENGINES, _deployed), Bedrock: _bedrock}
 
 
 class Language:

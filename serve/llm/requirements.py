@@ -4,7 +4,7 @@ Errors::
 
     UserError
     ├── PackageMissing        the extra of a backend is not installed
-    ├── VllmSettingsError     of ``serve.llm.vllm``
+    ├── EngineSettingsError   of ``serve.llm.deployed``
     └── LedgerError           of ``serve.llm.ledger``
 """
 
@@ -14,8 +14,9 @@ import importlib.util
 from collections.abc import Mapping
 
 from console import UserError
+from serve.llm.engines import plan
 from serve.llm.ledger.store import open_store
-from serve.llm.settings import Vllm
+from serve.llm.settings import Deployed
 from serve.settings import Settings
 
 PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -30,7 +31,7 @@ class PackageMissing(UserError):
 
 
 def require_language(settings: Settings) -> None:
-    """Raises: PackageMissing, VllmSettingsError, LedgerError."""
+    """Raises: PackageMissing, EngineSettingsError, LedgerError."""
     for name, backend in settings.backends.items():
         packages, extras = PACKAGES[backend.kind]
         missing = [each for each in packages if importlib.util.find_spec(each) is None]
@@ -38,9 +39,7 @@ def require_language(settings: Settings) -> None:
             raise PackageMissing(
                 f"backends.{name}: {', '.join(missing)} is not installed: install ml-training-deployment[{extras}]"
             )
-        if isinstance(backend, Vllm):
-            from serve.llm.vllm.arguments import command_line
-
-            command_line(name, backend)
+        if isinstance(backend, Deployed):
+            plan(name, backend)
     if settings.usage.ledger is not None:
         open_store(settings.usage.ledger).close()

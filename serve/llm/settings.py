@@ -21,32 +21,41 @@ class TokenPrices(Section):
     cached: Dollars | None = None
 
 
-class Vllm(Section):
-    """vLLM in a Serve deployment of its own.
+class Deployed(Section):
+    """An engine in a Serve deployment of its own: what is the same for every kind of one.
 
     ``model``: a folder in Hugging Face's format, or a hub's id. ``max_length``: tokens of a request with its answer,
-    ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cache_gib``:
-    of the KV cache, on a CPU. ``adapters``: LoRA, name → folder; each is a model of this backend by its name.
-    ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``dollars_per_hour``: what
-    one replica costs while it works, for the ledger; ``None``: not known.
+    ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cpus``, ``gpus``: of each
+    replica. ``dollars_per_hour``: what one replica costs while it works, for the ledger; ``None``: not known.
     """
 
-    kind: Literal["vllm"]
+    kind: str
     model: str = Field(min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_length: int | None = Field(default=None, ge=16)
     sequences: int = Field(default=16, ge=1)
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    replicas: int = Field(default=1, ge=1)
+    dollars_per_hour: Dollars | None = None
+
+
+class Vllm(Deployed):
+    """vLLM.
+
+    ``cache_gib``: of the KV cache, on a CPU. ``adapters``: LoRA, name → folder; each is a model of this backend by its
+    name. ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``start_seconds``:
+    how long its processes may take to be ready.
+    """
+
+    kind: Literal["vllm"]
     tensor_parallel: int = Field(default=1, ge=1)
     cache_gib: float = Field(default=1.0, gt=0)
     prefix_cache: bool = True
     adapters: dict[ModelName, str] = Field(default_factory=dict)
     tool_parser: str | None = Field(default=None, min_length=1)
     arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    cpus: float = Field(default=1, gt=0)
-    gpus: float = Field(default=0, ge=0)
-    replicas: int = Field(default=1, ge=1)
     start_seconds: float = Field(default=600, gt=0)
-    dollars_per_hour: Dollars | None = None
 
 
 class Guardrail(Section):

@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from console import UserError
+from serve.llm.deployed.engine import EngineSettingsError
+from serve.llm.deployed.refusals import MOST_CHOICES, MOST_INPUTS
+from serve.llm.deployed.source import is_folder, model_source
 from serve.llm.settings import Vllm
 
 GIB = 2**30
 
-REGISTRY = "registry:"
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 ARGUMENT = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
 OURS = frozenset(
@@ -41,48 +40,12 @@ OURS = frozenset(
 NO_MEDIA = "none.invalid"
 """A name that no host can have. With an empty list vLLM would fetch whatever address a request names."""
 
-MOST_CHOICES = 128
-"""``n`` of a request, as at OpenAI; vLLM's own bound is 16,384."""
-
-MOST_INPUTS = 2048
-"""Texts of a request for embeddings, as at OpenAI."""
-
-
-class VllmSettingsError(UserError):
-    """A backend's settings can't be what vLLM runs. Raw: ``(backend, what)``."""
-
-    def __init__(self, backend: str, what: str) -> None:
-        super().__init__(backend, what)
-
-    def __str__(self) -> str:
-        return f"backend {self.args[0]}: {self.args[1]}"
-
-
-def model_source(name: str, settings: Vllm) -> str:
-    """A folder's whole path, or the hub's id as it is.
-
-    Raises:
-        VllmSettingsError: it is neither.
-    """
-    if settings.model.startswith(REGISTRY):
-        raise VllmSettingsError(
-            name, f"model: {settings.model!r} is in the registry, which vLLM can't read: give the model's folder"
-        )
-    folder = Path(settings.model).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise VllmSettingsError(name, f"model: {settings.model} is a folder without a config.json")
-        return str(folder.resolve())
-    if HUB_ID.fullmatch(settings.model) is None:
-        raise VllmSettingsError(name, f"model: {settings.model} is no folder here, and no id of a hub")
-    return settings.model
-
 
 def command_line(name: str, settings: Vllm) -> list[str]:
     """What ``vllm serve`` would be given.
 
     Raises:
-        VllmSettingsError: the model or an adapter is not there, or an argument is another setting's.
+        EngineSettingsError: the model or an adapter is not there, or an argument is another setting's.
     """
     return [*_model(name, settings), *_engine(settings), *_adapters(name, settings), *_others(name, settings)]
 
@@ -96,7 +59,7 @@ def environment(settings: Vllm, *, on_loopback: bool = False) -> dict[str, str]:
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(round(settings.start_seconds)),
     }
-    if Path(settings.model).expanduser().is_dir():
+    if is_folder(settings.model):
         found["HF_HUB_OFFLINE"] = "1"
     if on_loopback:
         found["VLLM_HOST_IP"] = "127.0.0.1"
@@ -110,7 +73,7 @@ def environment(settings: Vllm, *, on_loopback: bool = False) -> dict[str, str]:
 
 
 def _model(name: str, settings: Vllm) -> Iterator[str]:
-    yield f"--model={model_source(name, settings)}"
+    yield f"--model={model_source(name, settings.model)}"
     yield f"--served-model-name={name}"
     yield f"--dtype={settings.dtype}"
     if settings.max_length is not None:
@@ -144,9 +107,9 @@ def _adapters(name: str, settings: Vllm) -> Iterator[str]:
     for adapter, path in settings.adapters.items():
         folder = Path(path).expanduser()
         if not (folder / "adapter_config.json").is_file():
-            raise VllmSettingsError(name, f"adapters.{adapter}: {path} is no folder with an adapter_config.json")
+            raise EngineSettingsError(name, f"adapters.{adapter}: {path} is no folder with an adapter_config.json")
         if "=" in str(folder.resolve()) or "," in str(folder.resolve()):
-            raise VllmSettingsError(name, f"adapters.{adapter}: {path} has '=' or ',' in it, which vLLM can't take")
+            raise EngineSettingsError(name, f"adapters.{adapter}: {path} has '=' or ',' in it, which vLLM can't take")
         yield f"{adapter}={folder.resolve()}"
 
 
@@ -156,9 +119,9 @@ def _others(name: str, settings: Vllm) -> Iterator[str]:
     }
     for argument in given:
         if ARGUMENT.fullmatch(argument) is None:
-            raise VllmSettingsError(name, f"arguments: {argument!r} is no name of an argument")
+            raise EngineSettingsError(name, f"arguments: {argument!r} is no name of an argument")
         if argument in OURS:
-            raise VllmSettingsError(name, f"arguments.{argument}: the backend's other settings decide it")
+            raise EngineSettingsError(name, f"arguments.{argument}: the backend's other settings decide it")
     if not settings.gpus and not {"enforce-eager", "no-enforce-eager"} & given.keys():
         # Compiling takes minutes, and a CPU gains little by it.
         yield "--enforce-eager"

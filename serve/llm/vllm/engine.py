@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -31,10 +30,11 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
-from serve.llm.backend import Body, Operation, Tokens
-from serve.llm.vllm.arguments import VllmSettingsError
-from serve.llm.vllm.messages import Refused, Whole
-from serve.llm.vllm.refusals import GONE, not_done, objection, refusal, rejection
+from serve.llm.backend import Body, Operation
+from serve.llm.deployed.engine import EngineSettingsError, Tally
+from serve.llm.deployed.messages import Refused, Whole
+from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
+from serve.llm.vllm.refusals import refusal, without_value
 
 EVENT = "data: "
 DONE = "[DONE]"
@@ -50,25 +50,6 @@ REQUESTS: Mapping[Operation, TypeAdapter[Any]] = {
 logger = init_logger(__name__)
 
 
-@dataclass
-class Tally:
-    """The tokens of one call, as the engine puts them out. A call may have several prompts."""
-
-    inputs: dict[str, int] = field(default_factory=dict)
-    cached: dict[str, int] = field(default_factory=dict)
-    output: int = 0
-
-    def note(self, output: Any) -> None:
-        self.inputs[output.request_id] = len(output.prompt_token_ids or ())
-        # With the first output alone: later ones of the same prompt don't say it again.
-        self.cached.setdefault(output.request_id, output.num_cached_tokens or 0)
-        self.output += sum(len(choice.token_ids) for choice in output.outputs)
-
-    @property
-    def tokens(self) -> Tokens:
-        return Tokens(sum(self.inputs.values()), self.output, sum(self.cached.values()))
-
-
 TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 """Of the call whose task this is. An aborted call reports no usage, and chunks may hold tokens back."""
 
@@ -80,14 +61,21 @@ def _counted(generate: Callable[..., AsyncIterator[Any]]) -> Callable[..., Async
         async with aclosing(generate(*arguments, **named)) as outputs:  # type: ignore[type-var]
             async for output in outputs:
                 if tally is not None:
-                    tally.note(output)
+                    _note(tally, output)
                 yield output
 
     return counting
 
 
-class Engine:
-    """Made by :meth:`start`, on the event loop that it runs on."""
+def _note(tally: Tally, output: Any) -> None:
+    tally.inputs[output.request_id] = len(output.prompt_token_ids or ())
+    # With the first output alone: later ones of the same prompt don't say it again.
+    tally.cached.setdefault(output.request_id, output.num_cached_tokens or 0)
+    tally.output += sum(len(choice.token_ids) for choice in output.outputs)
+
+
+class VllmEngine:
+    """See :class:`serve.llm.deployed.engine.Engine`. Made by :meth:`start`, on the event loop that it runs on."""
 
     def __init__(self, engine: Any, state: Any) -> None:
         self._engine = engine
@@ -96,11 +84,11 @@ class Engine:
         self._embeddings = getattr(state, "serving_embedding", None)
 
     @classmethod
-    async def start(cls, name: str, words: list[str]) -> Engine:
+    async def start(cls, name: str, words: list[str]) -> VllmEngine:
         """Load the model. It blocks, for as long as that takes.
 
         Raises:
-            VllmSettingsError: vLLM does not take these arguments.
+            EngineSettingsError: vLLM does not take these arguments.
         """
         try:
             arguments = make_arg_parser(FlexibleArgumentParser(prog=name)).parse_args(words)
@@ -112,9 +100,9 @@ class Engine:
             # vLLM's parser has said on standard error which one.
             # Its names alone: a value may be a token.
             given = " ".join(each.partition("=")[0] for each in words if each.startswith("--"))
-            raise VllmSettingsError(name, f"vLLM does not take one of the arguments {given}") from error
+            raise EngineSettingsError(name, f"vLLM does not take one of the arguments {given}") from error
         except (ValueError, TypeError) as error:
-            raise VllmSettingsError(name, f"vLLM does not take the settings: {error}") from error
+            raise EngineSettingsError(name, f"vLLM does not take the settings: {error}") from error
         engine: Any = AsyncLLM.from_vllm_config(
             config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[RayPrometheusStatLogger]
         )
@@ -123,11 +111,11 @@ class Engine:
         await init_app_state(engine, state, arguments, await engine.get_supported_tasks())
         return cls(engine, state)
 
-    async def answer(self, operation: Operation, body: Body) -> Whole | Refused | AsyncIterator[str | Refused]:
-        """A document, an error, or a stream of JSON texts, in which an error may come too.
-
-        To cancel the task that awaits or iterates is what aborts the request in the engine.
-        """
+    async def answer(
+        self, operation: Operation, body: Body, tally: Tally
+    ) -> Whole | Refused | AsyncIterator[str | Refused]:
+        # Of the caller's task, which a stream is read in too.
+        TALLY.set(tally)
         try:
             return await self._answer(operation, body)
         except ValidationError as error:
@@ -140,7 +128,6 @@ class Engine:
             return self._refused(operation, create_error_response(error).error, error)
 
     def running(self) -> int:
-        """Requests that the engine has not ended."""
         count: int = self._engine.get_num_unfinished_requests()
         return count
 
@@ -195,6 +182,7 @@ class Engine:
 
 def _rejected(error: ValidationError) -> Refused:
     first = error.errors(include_url=False, include_input=False)[0]
+    first["msg"] = without_value(first["msg"])
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, VLLMValidationError):
         return rejection(first, cause.parameter)

@@ -16,8 +16,8 @@ from ray import serve as ray_serve
 
 from serve.gateway.errors import BackendError, Unavailable
 from serve.llm.backend import Completed, Operation, Tokens
-from serve.llm.vllm.backend import VllmBackend, VllmStream
-from serve.llm.vllm.deployment import deployment_name
+from serve.llm.deployed.backend import DeployedBackend, DeployedStream
+from serve.llm.deployed.deployment import deployment_name
 from tests.integration.serve import processes
 from tests.integration.serve.llm import vllm_on_ray
 from tests.integration.serve.llm.vllm_on_ray import Run
@@ -28,6 +28,8 @@ pytestmark = pytest.mark.integration
 APPLICATION = "language"
 NAME = "small"
 ADAPTER = "odd"
+DEPLOYMENT = deployment_name("vllm", NAME)
+REPLICA = f"ray::ServeReplica:{APPLICATION}:{DEPLOYMENT}"
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -45,20 +47,20 @@ def serving(run: Run) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def backend(serving: None, tmp_path_factory: pytest.TempPathFactory) -> VllmBackend:
+def backend(serving: None, tmp_path_factory: pytest.TempPathFactory) -> DeployedBackend:
     adapter = vllm_on_ray.adapter(tmp_path_factory.mktemp("adapter"))
     settings = vllm_on_ray.settings(tool_parser="hermes", adapters={ADAPTER: str(adapter)})
     return vllm_on_ray.deploy(NAME, settings, APPLICATION)
 
 
 @pytest.fixture(scope="module")
-def running(backend: VllmBackend) -> Callable[[], Awaitable[int]]:
+def running(backend: DeployedBackend) -> Callable[[], Awaitable[int]]:
     """The engine's own count of requests."""
     found: list[Any] = []
 
     async def count() -> int:
         if not found:
-            found.append(ray_serve.get_deployment_handle(deployment_name(NAME), APPLICATION))
+            found.append(ray_serve.get_deployment_handle(DEPLOYMENT, APPLICATION))
         requests: int = await found[0].running.remote()
         return requests
 
@@ -73,15 +75,15 @@ def streamed(body: dict[str, Any]) -> dict[str, Any]:
     return body | {"stream": True, "stream_options": {"include_usage": True}}
 
 
-async def whole(backend: VllmBackend, body: dict[str, Any], operation: Operation = "chat") -> Completed:
+async def whole(backend: DeployedBackend, body: dict[str, Any], operation: Operation = "chat") -> Completed:
     found = await backend.run(operation, body)
     assert isinstance(found, Completed)
     return found
 
 
-async def stream(backend: VllmBackend, body: dict[str, Any], operation: Operation = "chat") -> VllmStream:
+async def stream(backend: DeployedBackend, body: dict[str, Any], operation: Operation = "chat") -> DeployedStream:
     found = await backend.run(operation, streamed(body))
-    assert isinstance(found, VllmStream)
+    assert isinstance(found, DeployedStream)
     return found
 
 
@@ -108,11 +110,11 @@ def text(document: dict[str, Any]) -> str:
 
 
 class TestAnswers:
-    def test_is_ready(self, backend: VllmBackend, run: Run) -> None:
+    def test_is_ready(self, backend: DeployedBackend, run: Run) -> None:
         assert run(backend.ready()) is True
-        assert run(VllmBackend("another", application=APPLICATION).ready()) is False
+        assert run(DeployedBackend("another", "vllm-another", application=APPLICATION).ready()) is False
 
-    def test_whole(self, backend: VllmBackend, run: Run) -> None:
+    def test_whole(self, backend: DeployedBackend, run: Run) -> None:
         found = run(whole(backend, chat()))
         assert "Paris" in text(found.document)
         assert found.document["model"] == NAME
@@ -121,7 +123,7 @@ class TestAnswers:
         assert found.tokens.input > len(["What", "is", "the", "capital", "of", "France?"])
         assert 0 < found.tokens.output < 24
 
-    def test_streamed(self, backend: VllmBackend, run: Run) -> None:
+    def test_streamed(self, backend: DeployedBackend, run: Run) -> None:
         async def work() -> tuple[list[dict[str, Any]], Tokens]:
             answer = await stream(backend, chat())
             return [dict(chunk) async for chunk in answer], answer.tokens
@@ -134,7 +136,7 @@ class TestAnswers:
         assert chunks[-1]["usage"]["completion_tokens"] == tokens.output
         assert not any(chunk.get("usage") for chunk in chunks[:-1])
 
-    def test_completions(self, backend: VllmBackend, run: Run) -> None:
+    def test_completions(self, backend: DeployedBackend, run: Run) -> None:
         body = {"model": NAME, "prompt": ["Paris is", "Rome is"], "max_tokens": 4, "temperature": 0}
         found = run(whole(backend, body, "completions"))
         assert [choice["index"] for choice in found.document["choices"]] == [0, 1]
@@ -147,7 +149,7 @@ class TestAnswers:
         last, tokens = run(work())
         assert tokens == Tokens(last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == found.tokens
 
-    def test_a_prefix_is_read_from_the_cache(self, backend: VllmBackend, run: Run) -> None:
+    def test_a_prefix_is_read_from_the_cache(self, backend: DeployedBackend, run: Run) -> None:
         body = chat(messages=[{"role": "user", "content": "Count: " + " ".join(map(str, range(400)))}], max_tokens=2)
         assert run(whole(backend, body)).tokens.cached == 0
 
@@ -160,7 +162,7 @@ class TestAnswers:
         assert 0 < tokens.cached <= tokens.input
         assert run(whole(backend, body)).tokens.cached == tokens.cached
 
-    def test_json_schema(self, backend: VllmBackend, run: Run) -> None:
+    def test_json_schema(self, backend: DeployedBackend, run: Run) -> None:
         schema = {
             "type": "object",
             "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 9}},
@@ -172,7 +174,7 @@ class TestAnswers:
         assert found.keys() == {"city", "people"}
         assert isinstance(found["people"], int)
 
-    def test_a_tool_is_called(self, backend: VllmBackend, run: Run) -> None:
+    def test_a_tool_is_called(self, backend: DeployedBackend, run: Run) -> None:
         parameters = {
             "type": "object",
             "properties": {"city": {"type": "string", "maxLength": 12}},
@@ -188,41 +190,41 @@ class TestAnswers:
         assert call["function"]["name"] == "weather"
         assert json.loads(call["function"]["arguments"]).keys() == {"city"}
 
-    def test_logprobs(self, backend: VllmBackend, run: Run) -> None:
+    def test_logprobs(self, backend: DeployedBackend, run: Run) -> None:
         found = run(whole(backend, chat(logprobs=True, top_logprobs=2)))
         content = found.document["choices"][0]["logprobs"]["content"]
         assert len(content) == found.tokens.output
         assert all(len(token["top_logprobs"]) == 2 and token["logprob"] <= 0 for token in content)
 
-    def test_several_choices(self, backend: VllmBackend, run: Run) -> None:
+    def test_several_choices(self, backend: DeployedBackend, run: Run) -> None:
         found = run(whole(backend, chat(n=2, temperature=1.0, seed=1, max_tokens=8)))
         assert len(found.document["choices"]) == 2
         assert 8 < found.tokens.output <= 16
 
-    def test_stop(self, backend: VllmBackend, run: Run) -> None:
+    def test_stop(self, backend: DeployedBackend, run: Run) -> None:
         found = run(whole(backend, chat(stop=[" Paris"])))
         assert "Paris" not in text(found.document)
         assert found.document["choices"][0]["finish_reason"] == "stop"
 
-    def test_a_seed_repeats(self, backend: VllmBackend, run: Run) -> None:
+    def test_a_seed_repeats(self, backend: DeployedBackend, run: Run) -> None:
         def ask(seed: int) -> str:
             return text(run(whole(backend, chat(temperature=1.5, seed=seed))).document)
 
         assert ask(7) == ask(7)
         assert len({ask(seed) for seed in range(4)}) > 1
 
-    def test_many_at_once(self, backend: VllmBackend, run: Run) -> None:
+    def test_many_at_once(self, backend: DeployedBackend, run: Run) -> None:
         async def work() -> list[Completed]:
             return await asyncio.gather(*(whole(backend, chat()) for _ in range(12)))
 
         assert all("Paris" in text(found.document) for found in run(work()))
 
-    def test_an_adapter_is_a_model_by_its_name(self, backend: VllmBackend, run: Run) -> None:
+    def test_an_adapter_is_a_model_by_its_name(self, backend: DeployedBackend, run: Run) -> None:
         found = run(whole(backend, chat(model=ADAPTER)))
         assert found.document["model"] == ADAPTER
         assert text(found.document) != text(run(whole(backend, chat())).document)
 
-    def test_the_engines_metrics_are_rays(self, backend: VllmBackend, run: Run) -> None:
+    def test_the_engines_metrics_are_rays(self, backend: DeployedBackend, run: Run) -> None:
         run(whole(backend, chat()))
 
         async def exported() -> str:
@@ -239,9 +241,9 @@ class TestGone:
     ENDLESS = chat(max_tokens=1500, ignore_eos=True)
 
     def test_a_stream_that_is_closed_is_aborted_and_counted(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
-        async def work() -> tuple[int, VllmStream]:
+        async def work() -> tuple[int, DeployedStream]:
             answer = await stream(backend, self.ENDLESS)
             for _ in range(6):
                 await anext(answer)
@@ -260,13 +262,13 @@ class TestGone:
         assert 5 <= answer.tokens.output < 1500
 
     def test_a_stream_whose_reader_is_cancelled_is_aborted(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
-        async def read(answer: VllmStream) -> None:
+        async def read(answer: DeployedStream) -> None:
             async for _ in answer:
                 pass
 
-        async def work() -> VllmStream:
+        async def work() -> DeployedStream:
             answer = await stream(backend, self.ENDLESS)
             task = asyncio.create_task(read(answer))
             while answer.tokens.output < 10:  # noqa: ASYNC110
@@ -279,7 +281,7 @@ class TestGone:
         assert 10 <= run(work()).tokens.output < 1500
 
     def test_a_whole_answer_that_nobody_waits_for_is_aborted(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
         async def work() -> None:
             task = asyncio.create_task(backend.run("chat", self.ENDLESS))
@@ -293,7 +295,7 @@ class TestGone:
         run(work())
 
     def test_what_waits_for_a_place_is_taken_back(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
         async def work() -> None:
             tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(12)]
@@ -307,9 +309,9 @@ class TestGone:
         run(work())
 
     def test_more_than_may_wait_is_refused(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
-        async def work() -> list[BaseException | Completed | VllmStream]:
+        async def work() -> list[BaseException | Completed | DeployedStream]:
             tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(40)]
             done, left = await asyncio.wait(tasks, timeout=30, return_when=asyncio.FIRST_COMPLETED)
             for task in left:
@@ -325,7 +327,7 @@ class TestGone:
 class TestRefused:
     @pytest.mark.parametrize("wrong", WRONG)
     @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
-    def test_what_is_wrong_is_said(self, backend: VllmBackend, run: Run, wrong: str, as_stream: bool) -> None:
+    def test_what_is_wrong_is_said(self, backend: DeployedBackend, run: Run, wrong: str, as_stream: bool) -> None:
         fields, status, code, param = WRONG[wrong]
         body = chat(**fields)
         with pytest.raises(BackendError) as caught:
@@ -335,30 +337,30 @@ class TestRefused:
         assert param is None or caught.value.param == param
         assert 0 < len(str(caught.value)) < 1000
 
-    def test_the_model_makes_no_embeddings(self, backend: VllmBackend, run: Run) -> None:
+    def test_the_model_makes_no_embeddings(self, backend: DeployedBackend, run: Run) -> None:
         with pytest.raises(BackendError) as caught:
             run(backend.run("embeddings", {"model": NAME, "input": "x"}))
         assert caught.value.status == 404
 
     def test_nothing_is_left_and_it_answers(
-        self, backend: VllmBackend, running: Callable[[], Awaitable[int]], run: Run
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
     ) -> None:
         assert run(running()) == 0
         assert "Paris" in text(run(whole(backend, chat())).document)
 
-    def test_no_deployment_is_unavailable(self, backend: VllmBackend, run: Run) -> None:
+    def test_no_deployment_is_unavailable(self, backend: DeployedBackend, run: Run) -> None:
         with pytest.raises(Unavailable):
-            run(VllmBackend("another", application=APPLICATION).run("chat", chat()))
+            run(DeployedBackend("another", "vllm-another", application=APPLICATION).run("chat", chat()))
 
 
 class TestLost:
     """Last: they cost a start of the engine each."""
 
-    @pytest.mark.parametrize("what", ["VLLM::EngineCore", f"ray::ServeReplica:{APPLICATION}:{deployment_name(NAME)}"])
+    @pytest.mark.parametrize("what", ["VLLM::EngineCore", REPLICA])
     def test_an_answer_ends_in_an_error_and_the_next_start_answers(
-        self, backend: VllmBackend, run: Run, what: str
+        self, backend: DeployedBackend, run: Run, what: str
     ) -> None:
-        async def cut() -> VllmStream:
+        async def cut() -> DeployedStream:
             answer = await stream(backend, chat(max_tokens=1500, ignore_eos=True))
             await anext(answer)
             os.kill(await process(what), signal.SIGKILL)

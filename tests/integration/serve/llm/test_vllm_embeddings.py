@@ -11,7 +11,7 @@ import pytest
 
 from serve.gateway.errors import BackendError
 from serve.llm.backend import Completed, Tokens
-from serve.llm.vllm.backend import VllmBackend
+from serve.llm.deployed.backend import DeployedBackend
 from tests.integration.serve.llm import vllm_on_ray
 from tests.integration.serve.llm.vllm_on_ray import Run
 
@@ -27,19 +27,19 @@ def run() -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def backend(run: Run) -> Iterator[VllmBackend]:
+def backend(run: Run) -> Iterator[DeployedBackend]:
     with vllm_on_ray.serving(run):
         settings = vllm_on_ray.settings(arguments={"runner": "pooling", "convert": "embed"})
         yield vllm_on_ray.deploy(NAME, settings, "language")
 
 
-async def whole(backend: VllmBackend, body: dict[str, Any]) -> Completed:
+async def whole(backend: DeployedBackend, body: dict[str, Any]) -> Completed:
     found = await backend.run("embeddings", body)
     assert isinstance(found, Completed)
     return found
 
 
-def test_as_numbers(backend: VllmBackend, run: Run) -> None:
+def test_as_numbers(backend: DeployedBackend, run: Run) -> None:
     body = {"model": NAME, "input": ["a cat", "a kitten", "the stock market fell"]}
     found = run(whole(backend, body))
     cat, kitten, market = (np.array(entry["embedding"]) for entry in found.document["data"])
@@ -47,7 +47,7 @@ def test_as_numbers(backend: VllmBackend, run: Run) -> None:
     assert found.tokens == Tokens(found.document["usage"]["prompt_tokens"])
 
 
-def test_as_base64(backend: VllmBackend, run: Run) -> None:
+def test_as_base64(backend: DeployedBackend, run: Run) -> None:
     body = {"model": NAME, "input": "a cat"}
     [plain] = run(whole(backend, body)).document["data"]
     [packed] = run(whole(backend, body | {"encoding_format": "base64"})).document["data"]
@@ -68,7 +68,7 @@ def test_as_base64(backend: VllmBackend, run: Run) -> None:
     ],
 )
 def test_what_is_wrong_is_said(
-    backend: VllmBackend, run: Run, fields: dict[str, Any], code: str | None, param: str | None
+    backend: DeployedBackend, run: Run, fields: dict[str, Any], code: str | None, param: str | None
 ) -> None:
     with pytest.raises(BackendError) as caught:
         run(backend.run("embeddings", {"model": NAME, "input": "x"} | fields))
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said(
     assert caught.value.param == param
 
 
-def test_the_model_does_not_chat(backend: VllmBackend, run: Run) -> None:
+def test_the_model_does_not_chat(backend: DeployedBackend, run: Run) -> None:
     with pytest.raises(BackendError) as caught:
         run(backend.run("chat", {"model": NAME, "messages": [{"role": "user", "content": "hi"}]}))
     assert caught.value.status == 404

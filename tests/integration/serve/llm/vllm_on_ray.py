@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 import serve
 from demo.language_model import small_model
 from serve import loopback
-from serve.llm.settings import Vllm
-from serve.llm.vllm.backend import VllmBackend
-from serve.llm.vllm.deployment import bind
+from serve.llm.deployed.backend import DeployedBackend
+from serve.llm.deployed.deployment import bind, deployment_name
+from serve.llm.settings import Deployed, Vllm
 
 ROOT = Path(serve.__file__).parents[1]
 
@@ -80,9 +80,9 @@ def serving(run: Run) -> Iterator[None]:
         ray.shutdown()
 
 
-def deploy(name: str, given: Vllm, application: str) -> VllmBackend:
+def deploy(name: str, given: Deployed, application: str) -> DeployedBackend:
     ray_serve.run(bind(name, given, on_loopback=True), name=application, route_prefix=None)
-    return VllmBackend(name, application=application)
+    return DeployedBackend(name, deployment_name(given.kind, name), application=application)
 
 
 async def _called(function: Callable[[], None]) -> None:

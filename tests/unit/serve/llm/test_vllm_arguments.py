@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.llm.backend import Operation, Tokens
+from serve.llm.backend import Operation
+from serve.llm.deployed.engine import EngineSettingsError
+from serve.llm.deployed.messages import Refused
 from serve.llm.settings import Vllm
 from serve.llm.vllm import refusals
-from serve.llm.vllm.arguments import GIB, VllmSettingsError, command_line, environment, model_source, most_calls
-from serve.llm.vllm.deployment import deployment_name, resources
-from serve.llm.vllm.messages import Chunks, Refused, Whole
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-)
+from serve.llm.vllm.arguments import GIB, command_line, environment, most_calls
+from serve.llm.vllm.plan import resources
 
 
 @pytest.fixture
@@ -77,7 +72,7 @@ class TestCommandLine:
         assert "--max-loras=2" in found
 
     def test_an_adapter_that_is_not_there_is_said(self, folder: Path) -> None:
-        with pytest.raises(VllmSettingsError, match=r"adapters.terse: /nowhere"):
+        with pytest.raises(EngineSettingsError, match=r"adapters.terse: /nowhere"):
             words(folder, adapters={"terse": "/nowhere"})
 
     def test_other_arguments_come_last(self, folder: Path) -> None:
@@ -94,7 +89,7 @@ class TestCommandLine:
 
     @pytest.mark.parametrize("argument", ["model", "max_model_len", "max-num-seqs", "config", "lora_modules"])
     def test_others_may_not_be_what_the_settings_decide(self, folder: Path, argument: str) -> None:
-        with pytest.raises(VllmSettingsError, match="other settings decide it"):
+        with pytest.raises(EngineSettingsError, match="other settings decide it"):
             words(folder, arguments={argument: "x"})
 
     @given(st.text(min_size=1))
@@ -102,27 +97,9 @@ class TestCommandLine:
         given = Vllm.model_construct(kind="vllm", model="hub/model", arguments={name: "x"})
         try:
             found = command_line("small", given)
-        except VllmSettingsError:
+        except EngineSettingsError:
             return
         assert re.fullmatch(r"--[a-z0-9-]+=x", found[-1])
-
-
-class TestModelSource:
-    def test_a_folder_is_whole(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(folder.parent)
-        assert model_source("small", settings("model")) == str(folder)
-
-    def test_an_id_is_left_as_it_is(self) -> None:
-        assert model_source("small", settings("Qwen/Qwen3-0.6B")) == "Qwen/Qwen3-0.6B"
-
-    @pytest.mark.parametrize("model", ["/no/such/folder", "./nothing", "a/b/c", "registry:chat@champion"])
-    def test_anything_else_is_said(self, model: str) -> None:
-        with pytest.raises(VllmSettingsError, match="backend small: model:"):
-            model_source("small", settings(model))
-
-    def test_a_folder_with_no_model_is_said(self, tmp_path: Path) -> None:
-        with pytest.raises(VllmSettingsError, match=r"config\.json"):
-            model_source("small", settings(tmp_path))
 
 
 class TestEnvironment:
@@ -155,9 +132,6 @@ class TestResources:
 
     def test_more_calls_than_sequences(self, folder: Path) -> None:
         assert most_calls(settings(folder, sequences=4)) > 4
-
-    def test_a_deployment_is_named_after_its_backend(self) -> None:
-        assert deployment_name("small") == "vllm-small"
 
 
 class TestRefusals:
@@ -197,70 +171,3 @@ class TestRefusals:
         found = refusals.refusal("chat", 400, f"n is bad (parameter=n, value={'(9)' * 10_000})", "n")
         assert found.message == "n is bad"
         assert len(refusals.refusal("chat", 400, "x" * 10_000).message) < 1000
-
-    @pytest.mark.parametrize(
-        ("kind", "code"),
-        [
-            ("missing", "missing_required_parameter"),
-            ("string_type", "invalid_type"),
-            ("int_parsing", "invalid_type"),
-            ("less_than_equal", "invalid_value"),
-        ],
-    )
-    def test_what_pydantic_says(self, kind: str, code: str) -> None:
-        found = refusals.rejection({"type": kind, "msg": "Value error, wrong"}, "seed")
-        assert found == Refused(400, code, "seed: wrong", "seed")
-
-    @pytest.mark.parametrize(
-        "body", [{"n": 129}, {"n": 10**9}, {"prompt": ["a"] * 129}, {"n": 2, "prompt": ["a"] * 65}]
-    )
-    def test_too_many_answers(self, body: dict[str, Any]) -> None:
-        found = refusals.objection("completions", body)
-        assert found is not None
-        assert found.param == "n"
-
-    @pytest.mark.parametrize("body", [{}, {"n": 128}, {"prompt": [1] * 1000}, {"n": None}, {"n": "x"}, {"prompt": []}])
-    def test_no_more_than_may_be(self, body: dict[str, Any]) -> None:
-        assert refusals.objection("completions", body) is None
-
-    def test_embeddings_are_of_so_many_texts(self) -> None:
-        assert refusals.objection("embeddings", {"input": ["a"] * 2048}) is None
-        assert refusals.objection("embeddings", {"input": [1] * 5000}) is None
-        found = refusals.objection("embeddings", {"input": ["a"] * 2049})
-        assert found is not None
-        assert found.param == "input"
-
-    def test_roles_are_openais(self) -> None:
-        messages = [{"role": "user", "content": "x"}, {"role": "boss", "content": "x"}]
-        found = refusals.objection("chat", {"messages": messages})
-        assert found is not None
-        assert found.param == "messages.1.role"
-        assert refusals.objection("chat", {"messages": messages[:1]}) is None
-
-    @given(
-        st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
-        )
-    )
-    def test_any_body_is_looked_at(self, value: Any) -> None:
-        for operation in ("chat", "completions", "embeddings"):
-            found = refusals.objection(operation, {"messages": value, "prompt": value, "n": value})
-            assert found is None or found.status == 400
-
-
-@pytest.mark.parametrize(
-    "message", [Chunks(b"{}\n{}", Tokens(1, 2, 3)), Whole(b"{}"), Refused(400, None, "no", "n")], ids=type
-)
-def test_messages_pass_between_processes(message: Any) -> None:
-    assert pickle.loads(pickle.dumps(message)) == message
-
-
-def test_only_a_replica_imports_vllm() -> None:
-    import subprocess
-
-    program = (
-        "import sys; import serve.llm.vllm.backend, serve.llm.vllm.replica, serve.llm.vllm.deployment;"
-        "print(sorted({'vllm', 'torch', 'transformers'} & {*sys.modules}))"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"

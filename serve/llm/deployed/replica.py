@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 from collections.abc import AsyncIterator
-from typing import Any
 
 import orjson
 
 from console import stage
 from serve import loopback
 from serve.llm.backend import Body, Operation
-from serve.llm.settings import Vllm
-from serve.llm.vllm.arguments import environment
-from serve.llm.vllm.messages import Chunks, Message, Refused
+from serve.llm.deployed.engine import Engine, Plan, Tally
+from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
 
 AT_ONCE = 2
 """Messages of a stream that go as soon as there is something in them: a client sees the first token without delay."""
@@ -24,20 +21,18 @@ GATHER_SECONDS = 0.06
 """How long later ones gather chunks. A message costs more than the chunks in it, and nobody reads faster."""
 
 
-class VllmReplica:
-    """``words``: vLLM's command line, as :func:`serve.llm.vllm.arguments.command_line` makes it."""
+class EngineReplica:
+    """What Serve calls. ``name``: of the backend."""
 
     async def __init__(  # type: ignore[misc] # Serve awaits it
-        self, name: str, settings: Vllm, words: list[str], on_loopback: bool
+        self, name: str, plan: Plan, on_loopback: bool
     ) -> None:
         if on_loopback:
             loopback.bind_replica()
-        # Before vLLM and torch are imported, which read it once.
-        os.environ.update(environment(settings, on_loopback=on_loopback))
-        with stage(f"load {name} in vLLM"):
-            from serve.llm.vllm.engine import Engine
-
-            self._engine = await Engine.start(name, words)
+        # Before the engine's library and torch are imported, which read it once.
+        os.environ.update(plan.environment)
+        with stage(f"load {name}"):
+            self._engine = await plan.start()
 
     async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
         """One document, or a stream's chunks, some at a time; or an error, which may also end a stream.
@@ -56,11 +51,11 @@ class VllmReplica:
         return self._engine.running()
 
     async def check_health(self) -> None:
-        """Raises: EngineDeadError."""
+        """Raises: Exception: the engine can answer no more."""
         await self._engine.check_health()
 
     def __del__(self) -> None:
-        engine: Any = getattr(self, "_engine", None)
+        engine: Engine | None = getattr(self, "_engine", None)
         if engine is not None:
             engine.shutdown()
 
@@ -68,9 +63,7 @@ class VllmReplica:
 class _Call:
     """Runs a request in a task of its own, and gathers what comes of it."""
 
-    def __init__(self, engine: Any, operation: Operation, body: Body) -> None:
-        from serve.llm.vllm.engine import TALLY, Tally
-
+    def __init__(self, engine: Engine, operation: Operation, body: Body) -> None:
         self._engine = engine
         self._operation = operation
         self._body = body
@@ -78,9 +71,7 @@ class _Call:
         self._lines: list[str] = []
         self._last: Message | None = None
         self._news = asyncio.Event()
-        context = contextvars.copy_context()
-        context.run(TALLY.set, self._tally)
-        self._task = asyncio.get_running_loop().create_task(self._work(), context=context)
+        self._task = asyncio.get_running_loop().create_task(self._work())
         self._task.add_done_callback(lambda _: self._news.set())
 
     def cancel(self) -> None:
@@ -105,8 +96,8 @@ class _Call:
                 return
 
     async def _work(self) -> None:
-        answer = await self._engine.answer(self._operation, self._body)
-        if not hasattr(answer, "__aiter__"):
+        answer = await self._engine.answer(self._operation, self._body, self._tally)
+        if isinstance(answer, Whole | Refused):
             self._last = answer
             return
         async for text in answer:

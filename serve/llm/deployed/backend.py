@@ -1,4 +1,4 @@
-"""A vLLM deployment as an ingress process calls it."""
+"""A deployment with an engine as an ingress process calls it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
 from serve.llm.backend import Body, Completed, Operation, Tokens
-from serve.llm.vllm.deployment import deployment_name
-from serve.llm.vllm.messages import Chunks, Message, Refused, Whole
-from serve.llm.vllm.refusals import FAILED
+from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
+from serve.llm.deployed.refusals import FAILED
 
 ATTEMPTS = 3
 """How often a call is made whose replica dies before it says anything."""
@@ -34,11 +33,15 @@ ANSWERING = frozenset({"RUNNING", "UPDATING", "STOPPING"})
 logger = logging.getLogger("ray.serve")
 
 
-class VllmBackend:
-    """See :class:`serve.llm.backend.Backend`. ``application``: the Serve application that the deployment is in."""
+class DeployedBackend:
+    """See :class:`serve.llm.backend.Backend`.
 
-    def __init__(self, name: str, *, application: str | None = None) -> None:
+    ``deployment``: its name, ``application``: the Serve application that it is in, this process's where ``None``.
+    """
+
+    def __init__(self, name: str, deployment: str, *, application: str | None = None) -> None:
         self._name = name
+        self._deployment = deployment
         self._application = application
         self._handle: Any = None
         self._able = False
@@ -70,7 +73,7 @@ class VllmBackend:
         else:
             self._able = lookup.result() > 0
 
-    async def run(self, operation: Operation, body: Body) -> Completed | VllmStream:
+    async def run(self, operation: Operation, body: Body) -> Completed | DeployedStream:
         try:
             text = orjson.dumps(dict(body))
         except TypeError as error:
@@ -86,11 +89,11 @@ class VllmBackend:
     async def close(self) -> None:
         """Its handle's is all there is, and Serve keeps that."""
 
-    async def _run(self, operation: Operation, body: bytes) -> Completed | VllmStream:
+    async def _run(self, operation: Operation, body: bytes) -> Completed | DeployedStream:
         call = self._call(operation, body)
         first = await self._first(call)
         if isinstance(first, Chunks):
-            return VllmStream(call, first)
+            return DeployedStream(call, first)
         if isinstance(first, Whole):
             document = orjson.loads(first.document)
             return Completed(document, _used(document))
@@ -100,7 +103,7 @@ class VllmBackend:
         try:
             if self._handle is None:
                 # Made where it is used: there Serve knows how this process sends arguments.
-                handle: Any = ray_serve.get_deployment_handle(deployment_name(self._name), self._application)
+                handle: Any = ray_serve.get_deployment_handle(self._deployment, self._application)
                 self._handle = handle.options(stream=True)
             return _Call(self._name, self._handle.run.remote(operation, body))
         except Exception as error:
@@ -125,13 +128,13 @@ class VllmBackend:
         """Those that answer: also one that is to go answers what it has."""
         application = self._application or ray_serve.get_replica_context().app_name
         found = ray_serve.status().applications.get(application)
-        deployment = found.deployments.get(deployment_name(self._name)) if found is not None else None
+        deployment = found.deployments.get(self._deployment) if found is not None else None
         if deployment is None:
             return 0
         return sum(count for state, count in deployment.replica_states.items() if state in ANSWERING)
 
 
-class VllmStream:
+class DeployedStream:
     """See :class:`serve.llm.backend.Stream`."""
 
     def __init__(self, call: _Call, first: Chunks) -> None:
@@ -144,7 +147,7 @@ class VllmStream:
     def tokens(self) -> Tokens:
         return self._tokens
 
-    def __aiter__(self) -> VllmStream:
+    def __aiter__(self) -> DeployedStream:
         return self
 
     async def __anext__(self) -> Mapping[str, Any]:
