@@ -38,10 +38,14 @@ def _never() -> bool:
 class RequestContext:
     """One request. ``deadline`` is in seconds of ``time.monotonic``.
 
-    ``model``, ``version`` and ``rows`` are what became of it, for the metrics and the log.
+    ``model``, ``version`` and ``rows`` are what became of it, for the metrics and the log; ``prompt`` and
+    ``prompt_version`` say which prompt of the registry it was filled from, empty where from none.
     """
 
-    __slots__ = ("caller", "deadline", "disconnected", "model", "rows", "seconds", "ticket", "version")
+    __slots__ = (
+        *("caller", "deadline", "disconnected", "model", "prompt"),
+        *("prompt_version", "rows", "seconds", "ticket", "version"),
+    )
 
     def __init__(
         self,
@@ -57,6 +61,8 @@ class RequestContext:
         self.disconnected = disconnected
         self.model: str | None = None
         self.version: str | None = None
+        self.prompt = ""
+        self.prompt_version = ""
         self.rows = 0
 
     def shorten(self, seconds: float) -> None:

@@ -62,7 +62,7 @@ class IngressReplica:
         self.admission = Admission(bounds, self._authenticator, self._limiter, clock=time.monotonic)
         self.plane = DataPlane([], settings.default_name)
         self.plane.repository = SharedRepository(hub, self._resolve, self._using.get)
-        self._language = Language.of(settings) if settings.language_models else None
+        self._language = Language.of(settings, registry) if settings.language_models else None
         self.plane.language = self._language.router if self._language is not None else None
         spoken = transports(settings.http.docs, language=self._language is not None)
         self.gateway = Gateway(self.plane, spoken, self.admission, self.meter, self.log)

@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 from console import UserError, one_line
 from serve.access.settings import AccessSettings
 from serve.limits.settings import LimitSettings
-from serve.llm.settings import BackendSettings, LanguageModel, UsageSettings
+from serve.llm.settings import BackendSettings, LanguageModel, PromptSettings, UsageSettings
 from serve.runtimes import RUNTIMES
 from serve.section import ModelName as ModelName  # infra takes it from here
 from serve.section import Section
@@ -213,6 +213,7 @@ class Settings(Section):
     default_model: str | None = None
     backends: dict[ModelName, BackendSettings] = Field(default_factory=dict)
     language_models: dict[ModelName, LanguageModel] = Field(default_factory=dict)
+    prompts: PromptSettings = PromptSettings()
     usage: UsageSettings = UsageSettings()
 
     @model_validator(mode="after")

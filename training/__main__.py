@@ -1,4 +1,4 @@
-"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``."""
+"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``, and ``prompts``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from console import Arguments, UserError, run
 from console.folders import fetched
 from spark_jobs.contract import first_problem
+from training import prompts_command
 from training.recipe import Architecture, Recipe, Resources
 from training.registry import CHALLENGER, CHAMPION, Registry, VersionNotFound, tracking_uri
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> Arguments:
     parser = Arguments(prog="python -m training", description="Feature views → model versions.")
+    parser.set_defaults(model=None)
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on a view and record the run in MLflow")
@@ -70,6 +72,8 @@ def _parser() -> Arguments:
     which.add_argument("--run", metavar="RUN", help="the version that was registered of this MLflow run")
     release.add_argument("--to", required=True, metavar="FOLDER", help="TO/MODEL/VERSION; may be s3://BUCKET/PREFIX")
 
+    prompts_command.add_parser(commands)
+
     for command in (train, register, release):
         command.add_argument("model", help="the registered model's name, such as late-delivery")
     for command in (train, register):
@@ -80,7 +84,7 @@ def _parser() -> Arguments:
 
 
 def _dispatch(arguments: Namespace) -> int:
-    if not MODEL_NAME.fullmatch(arguments.model):
+    if arguments.model is not None and not MODEL_NAME.fullmatch(arguments.model):
         raise UserError(f"{arguments.model!r} can't name a model: use lower-case letters, digits, '.', '_' and '-'")
     arguments.command(arguments)
     return 0

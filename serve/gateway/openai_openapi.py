@@ -14,6 +14,7 @@ from serve.gateway.operations import (
     record,
     reference,
 )
+from training.prompts import ADDRESS
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -34,6 +35,24 @@ STREAM_OPTIONS: Schema = {
 }
 STOP: Schema = {"type": ["string", "array", "null"], "description": "Where the answer ends."}
 CHAT, COMPLETIONS, EMBEDDINGS = LONGEST["chat"], LONGEST["completions"], LONGEST["embeddings"]
+PROMPT: Schema = {
+    "type": ["string", "null"],
+    "pattern": f"^{ADDRESS.pattern}$",
+    "description": "NAME@ALIAS or NAME/VERSION of a prompt of the registry: its messages come before the request's "
+    "own, which may be none. Not of OpenAI's API: its client sends it by extra_body.",
+}
+VARIABLES: Schema = {
+    "type": ["object", "null"],
+    "maxProperties": CHAT["variables"],
+    "additionalProperties": {"type": "string"},
+    "description": "What the prompt's variables stand for: each of them, and no other.",
+}
+METADATA: Schema = {
+    "type": ["object", "null"],
+    "additionalProperties": {"type": "string"},
+    "description": "prompt and prompt_version, where the request was filled from a prompt; of a stream, in its first "
+    "chunk.",
+}
 USAGE: Schema = {"type": "object", "description": "Tokens: prompt_tokens, completion_tokens, total_tokens."}
 SENT = TEXT | {"description": "Lines `data: JSON`, a chunk each, and at the end `data: [DONE]`."}
 
@@ -55,12 +74,14 @@ SCHEMAS: dict[str, Schema] = {
             "response_format": {"type": ["object", "null"]},
             "stream": STREAM,
             "stream_options": STREAM_OPTIONS,
+            "prompt": PROMPT,
+            "variables": VARIABLES,
         },
         f"{REFERENCE}/chat/create",
     ),
     "ChatAnswer": _open(
         {"id": TEXT, "object": TEXT, "created": WHOLE, "model": TEXT, "choices": array({"type": "object"})},
-        {"usage": USAGE},
+        {"usage": USAGE, "metadata": METADATA},
         "The message of each choice, why it ended, and what it took.",
     ),
     "CompletionsRequest": _open(
@@ -123,7 +144,7 @@ PROTOCOL = Protocol(
             {JSON: reference("ChatAnswer"), EVENTS: SENT},
             {JSON: reference("ChatRequest")},
             {JSON: {"model": "small", "messages": [{"role": "user", "content": "What is a parcel?"}]}},
-            answer_headers=MODEL_HEADERS,
+            answer_headers=(*MODEL_HEADERS, "prompt-name", "prompt-version"),
             errors=BACKENDS,
         ),
         "POST /v1/completions": Operation(

@@ -51,6 +51,8 @@ HEADERS: dict[str, tuple[str, Schema]] = {
     "x-request-id": ("The request's own id where it has one, else a new one.", {"type": "string"}),
     "model-name": ("Which model answered.", {"type": "string"}),
     "model-version": ("Which version of it.", {"type": "string"}),
+    "prompt-name": ("Which prompt the request was filled from, where from one.", {"type": "string"}),
+    "prompt-version": ("Which version of it.", {"type": "string"}),
     "inference-header-content-length": ("Bytes of JSON before raw bytes.", {"type": "integer", "minimum": 0}),
     "www-authenticate": ("Which scheme is asked for.", {"type": "string"}),
     "allow": ("The methods that are served here.", {"type": "string"}),

@@ -12,6 +12,7 @@ from typing import Any
 from serve.llm.engines import ENGINES
 from serve.llm.ledger.cost import AcceleratorPricing, AcceleratorTime, TokenPricing
 from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
+from serve.llm.prompts.lookup import Prompts
 from serve.llm.router import Priced, Router
 from serve.llm.settings import Bedrock, Deployed
 from serve.settings import Settings
@@ -48,11 +49,16 @@ class Language:
         self._ledger = ledger
 
     @classmethod
-    def of(cls, settings: Settings) -> Language:
-        """Raises: LedgerError: the ledger's URL is not one."""
+    def of(cls, settings: Settings, registry: str | None = None) -> Language:
+        """``registry``: the address that prompts are read from; ``None``: the settings'.
+
+        Raises:
+            LedgerError: the ledger's URL is not one.
+        """
         ledger = open_ledger(settings.usage)
         backends = {name: KINDS[type(backend)](name, backend, settings) for name, backend in settings.backends.items()}
-        return cls(Router(settings.language_models, backends, ledger), ledger)
+        prompts = Prompts.of(registry or settings.registry.uri, settings.prompts)
+        return cls(Router(settings.language_models, backends, ledger, prompts), ledger)
 
     async def start(self) -> None:
         """Raises: LedgerError: the ledger can't be kept."""

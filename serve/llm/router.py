@@ -27,6 +27,8 @@ from serve.gateway.errors import (
 )
 from serve.llm.backend import Backend, Body, Completed, Operation, Stream, Tokens
 from serve.llm.ledger.cost import Pricing, guessed_input
+from serve.llm.prompts.filling import filled
+from serve.llm.prompts.lookup import Prompts
 from serve.llm.settings import LanguageModel, Route
 from serve.llm.use import Ledger, Reservation, Use
 
@@ -50,12 +52,14 @@ class Router:
         models: Mapping[str, LanguageModel],
         backends: Mapping[str, Priced],
         ledger: Ledger,
+        prompts: Prompts,
         *,
         chance: random.Random | None = None,
     ) -> None:
         self._models = models
         self._backends = backends
         self._ledger = ledger
+        self._prompts = prompts
         self._chance = chance or random.Random()  # noqa: S311  it spreads load, and keeps no secret
 
     def names(self, caller: Caller) -> list[str]:
@@ -78,6 +82,11 @@ class Router:
         context.model = name
         if context.ticket is not None:
             context.ticket.model(name)
+        if operation == "chat":
+            # Only now: nobody without the right to the model, or past a limit, has it looked up.
+            body, template = await filled(body, self._prompts)
+            if template is not None:
+                context.prompt, context.prompt_version = template.name, template.version
         *others, last = self._ordered(model.routes)
         for route in others:
             try:
@@ -92,6 +101,7 @@ class Router:
     async def close(self) -> None:
         for priced in self._backends.values():
             await priced.backend.close()
+        self._prompts.close()
 
     def _ordered(self, routes: Sequence[Route]) -> Iterator[Route]:
         for priority in sorted({route.priority for route in routes}):
@@ -106,7 +116,9 @@ class Router:
     ) -> Completed | Stream:
         priced = self._backends[route.backend]
         most = priced.pricing.most(operation, body)
-        reservation = self._ledger.reserve(context.caller.account, str(context.model), most, request_id)
+        reservation = self._ledger.reserve(
+            context.caller.account, str(context.model), most, request_id, context.prompt, context.prompt_version
+        )
         account = _Account(priced, reservation, operation, context, request_id)
         context.version = route.backend
         try:
@@ -159,6 +171,8 @@ class _Account:
                 seconds=time.monotonic() - self._began,
                 dollars=self._charge.dollars(tokens),
                 ended=ended,
+                prompt=self._context.prompt,
+                prompt_version=self._context.prompt_version,
             )
         )
 

@@ -107,6 +107,16 @@ class LanguageModel(Section):
     limits: LimitSettings = LimitSettings()
 
 
+class PromptSettings(Section):
+    """Prompts of the registry in requests. ``alias_seconds``: how long it is believed what an alias named.
+
+    ``names``: patterns as in a shell, of the prompts that requests may name.
+    """
+
+    alias_seconds: float = Field(default=5, gt=0)
+    names: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=("*",), strict=False)
+
+
 class Budget(Section):
     """``key`` and ``model``: patterns as in a shell; each key and model that matches has a budget of its own."""
 

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace, settings: UsageSettings, now: datetime | No
     now = now or datetime.now(UTC)
     since = None if options.since is None else now - _duration(options.since)
     if options.emf and options.by == "day":
-        raise UsageCommandError("--emf: expected --by key, model or backend: a metric has its time beside it")
+        raise UsageCommandError("--emf: expected --by key, model, backend or prompt: a metric has its time beside it")
     store = open_store(url)
     # Before an ingress that was killed starts again, what it had not brought there is in its journal.
     left = _take_over(store)
@@ -150,16 +150,27 @@ def _write(file: Path, by: By, days: Sequence[Sums]) -> None:
     try:
         with file.open("w", encoding="utf-8", newline="") as output:
             writer = csv.writer(output)
-            name = [] if by == "day" else [by]
+            name = {"day": [], "prompt": ["prompt", "prompt_version"]}.get(by, [by])
             writer.writerow(["day", *name, "requests", "input", "cached", "output", "dollars", "price_unknown"])
             for each in days:
-                shown = [] if by == "day" else [each.name]
+                shown = _columns(by, each.name)
                 counts = [each.requests, each.input, each.cached, each.output]
                 # Empty, not 0, where no price is known.
                 dollars = "" if each.unknown == each.requests else f"{each.dollars:.9f}"
                 writer.writerow([f"{each.begins:%Y-%m-%d}", *shown, *counts, dollars, each.unknown])
     except OSError as error:
         raise UsageCommandError(f"--csv {file}: cannot be written: {error.strerror}") from error
+
+
+def _columns(by: By, name: str) -> list[str]:
+    match by:
+        case "day":
+            return []
+        case "prompt":
+            prompt, _, version = name.rpartition("/")
+            return [prompt, version]
+        case _:
+            return [name]
 
 
 def _draw(file: Path, by: By, days: Sequence[Sums]) -> None:

@@ -15,7 +15,7 @@ class Use:
 
     ``request_id``: the client may have chosen it. ``first_token_seconds`` is ``None`` where none came. ``dollars``:
     ``None`` where its price is not known, which is never told as 0. ``ended``: ``done``, ``gone`` (the client went) or
-    an error's name.
+    an error's name. ``prompt``: the one of the registry that the request was filled from, empty where from none.
     """
 
     request_id: str
@@ -29,6 +29,8 @@ class Use:
     seconds: float
     dollars: float | None
     ended: str
+    prompt: str = ""
+    prompt_version: str = ""
 
 
 class Reservation(Protocol):
@@ -42,8 +44,16 @@ class Reservation(Protocol):
 class Ledger(Protocol):
     """Keeps use, and refuses what would pass a budget."""
 
-    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> Reservation:
-        """``request_id`` stands in the ledger where this process is killed before the request has ended.
+    def reserve(
+        self,
+        key: str,
+        model: str,
+        most_dollars: float,
+        request_id: str = "",
+        prompt: str = "",
+        prompt_version: str = "",
+    ) -> Reservation:
+        """``request_id`` and the prompt stand in the ledger where this process is killed before the request has ended.
 
         Raises:
             BudgetReached: before the budget is passed; what runs already is counted with what it may come to.

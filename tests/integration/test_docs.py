@@ -65,6 +65,7 @@ NEEDS = {
 
 RUN_AS_WRITTEN = {
     "llm.md": "tests/unit/serve/test_openai_page.py",
+    "prompts.md": "tests/integration/serve/llm/test_prompts.py",
     "serving.md": "tests/integration/serve/test_docs.py",
     "access.md": "tests/unit/serve/access/test_keys_command.py",
     "usage.md": "tests/unit/serve/llm/test_usage_command.py",

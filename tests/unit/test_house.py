@@ -42,6 +42,7 @@ NEEDED = {
     "spark_jobs.job": ("pyspark",),
     "training.__main__": (),
     "training.registry": (),
+    "training.prompts": (),
     "training.data": ("pandas",),
     "training.pipeline": ("torch", "ray", "mlflow", "onnx", "onnxruntime", "pandas", "sklearn", "pyspark"),
     "serve": (),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 
+from serve.context import RequestContext
 from serve.dataplane import DataPlane
 from serve.gateway.errors import ModelNotFound
 from serve.gateway.openai.events import MEDIA_TYPE, Events
 from serve.gateway.openai.request import decode
-from serve.gateway.transport import Answer, Call, Endpoint, encode_json
+from serve.gateway.transport import Answer, Call, Endpoint, Headers, encode_json
 from serve.llm.backend import Completed, Operation
 
 PARSED_ON_THE_LOOP = 256 * 1024
@@ -41,11 +42,25 @@ async def _run(plane: DataPlane, call: Call, operation: Operation) -> Answer:
         raise ModelNotFound(asked.model, None, [])
     found = await plane.language.run(operation, asked.body, call.context, call.request_id)
     version = call.context.version
+    metadata, headers = _prompt(call.context)
     if isinstance(found, Completed):
-        body = encode_json({**found.document, "model": asked.model})
-        return Answer(body, model=asked.model, version=version)
-    events = Events(found, asked.model, usage=asked.usage)
-    return Answer(b"", media_type=MEDIA_TYPE, model=asked.model, version=version, chunks=events)
+        document = {**found.document, "model": asked.model}
+        if metadata:
+            document["metadata"] = {**(document.get("metadata") or {}), **metadata}
+        return Answer(encode_json(document), model=asked.model, version=version, headers=headers)
+    events = Events(found, asked.model, usage=asked.usage, metadata=metadata)
+    return Answer(b"", media_type=MEDIA_TYPE, model=asked.model, version=version, headers=headers, chunks=events)
+
+
+def _prompt(context: RequestContext) -> tuple[dict[str, str], Headers]:
+    """The prompt that the request was filled from, as metadata of the answer and as headers."""
+    if not context.prompt:
+        return {}, ()
+    name, version = context.prompt, context.prompt_version
+    return {"prompt": name, "prompt_version": version}, (
+        (b"prompt-name", name.encode("latin-1")),
+        (b"prompt-version", version.encode("latin-1")),
+    )
 
 
 def _described(name: str) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from serve.gateway.errors import ServeError
 from serve.gateway.openai.problem import error_body
 from serve.gateway.transport import encode_json
@@ -12,12 +14,16 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Events:
-    """An answer's events. ``model`` is the name that was asked for; ``usage``: whether it was asked for."""
+    """An answer's events. ``model`` is the name that was asked for; ``usage``: whether it was asked for.
 
-    def __init__(self, stream: Stream, model: str, *, usage: bool) -> None:
+    ``metadata``: the first has it.
+    """
+
+    def __init__(self, stream: Stream, model: str, *, usage: bool, metadata: Mapping[str, str] | None = None) -> None:
         self._stream = stream
         self._model = model
         self._usage = usage
+        self._metadata = metadata
         self._done = False
 
     def __aiter__(self) -> Events:
@@ -36,6 +42,8 @@ class Events:
             if not self._usage and chunk.pop("usage", None) is not None and not chunk.get("choices"):
                 # It says nothing but what the answer took, which only the gateway has asked for.
                 continue
+            if self._metadata:
+                chunk["metadata"], self._metadata = self._metadata, None
             return _event(chunk)
 
     async def aclose(self) -> None:

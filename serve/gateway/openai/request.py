@@ -18,7 +18,7 @@ DEEPEST = 64
 LONGEST_NAME = 256
 
 LONGEST: dict[Operation, dict[str, int]] = {
-    "chat": {"messages": 2048, "stop": 4, "tools": 128, "functions": 128, "logit_bias": 1024},
+    "chat": {"messages": 2048, "stop": 4, "tools": 128, "functions": 128, "logit_bias": 1024, "variables": 128},
     "completions": {"prompt": 128, "stop": 4, "logit_bias": 1024},
     "embeddings": {"input": 2048},
 }

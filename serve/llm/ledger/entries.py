@@ -26,6 +26,8 @@ class Began:
     model: str
     most_dollars: float
     request_id: str
+    prompt: str = ""
+    prompt_version: str = ""
 
     def lost(self) -> Entry:
         """Its entry where its process was killed: it may have come to all that was reserved, or to an unknown sum."""
@@ -41,6 +43,8 @@ class Began:
             seconds=0.0,
             dollars=self.most_dollars or None,
             ended=LOST,
+            prompt=self.prompt,
+            prompt_version=self.prompt_version,
         )
         return Entry(self.id, use)
 
@@ -60,7 +64,8 @@ class Entry:
 def entry_of(began: Began, use: Use) -> Entry:
     """The entry of a request that has ended, free of what no store can hold.
 
-    It counts on the day, and for the key and model, for which its dollars were reserved: so do the budgets.
+    It counts on the day, and for the key and model, for which its dollars were reserved: so do the budgets. Of the
+    prompt too it has what was told when it began.
     """
     dollars = use.dollars if use.dollars is not None and math.isfinite(use.dollars) and use.dollars >= 0 else None
     counts = (min(max(0, count), MOST_TOKENS) for count in (use.tokens.input, use.tokens.output, use.tokens.cached))
@@ -76,6 +81,8 @@ def entry_of(began: Began, use: Use) -> Entry:
             tokens=Tokens(*counts),
             dollars=dollars,
             ended=clean(use.ended),
+            prompt=began.prompt,
+            prompt_version=began.prompt_version,
         ),
     )
 

@@ -68,7 +68,15 @@ class UsageLedger:
         self._task = asyncio.create_task(self._flush_and_take_over())
         return found
 
-    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> UsageReservation:
+    def reserve(
+        self,
+        key: str,
+        model: str,
+        most_dollars: float,
+        request_id: str = "",
+        prompt: str = "",
+        prompt_version: str = "",
+    ) -> UsageReservation:
         """See :meth:`serve.llm.use.Ledger.reserve`."""
         # As the store has them, which knows what they spent.
         key, model = clean(key), clean(model)
@@ -76,7 +84,8 @@ class UsageLedger:
         claim = self._budgets.reserve(key, model, most_dollars, _day(at))
         self._number += 1
         known = most_dollars if math.isfinite(most_dollars) else 0.0
-        began = Began(f"{self._process}-{self._number}", at, key, model, known, clean(request_id))
+        name = f"{self._process}-{self._number}"
+        began = Began(name, at, key, model, known, clean(request_id), clean(prompt), clean(prompt_version))
         self._running[began.id] = began
         self._journal.began(began)
         return UsageReservation(self, began, claim)
@@ -197,7 +206,15 @@ class NoLedger:
     async def start(self) -> Taken:
         return Taken()
 
-    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> NoReservation:  # noqa: ARG002
+    def reserve(
+        self,
+        key: str,  # noqa: ARG002
+        model: str,  # noqa: ARG002
+        most_dollars: float,  # noqa: ARG002
+        request_id: str = "",  # noqa: ARG002
+        prompt: str = "",  # noqa: ARG002
+        prompt_version: str = "",  # noqa: ARG002
+    ) -> NoReservation:
         return NO_RESERVATION
 
     async def close(self) -> None:

@@ -30,7 +30,7 @@ HELD_SECONDS = 60
 """How long a process's reservations count without being told again: it may be gone."""
 
 MICROSECONDS = 1_000_000
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     """CREATE TABLE uses (
@@ -38,7 +38,7 @@ SCHEMA = (
         backend TEXT NOT NULL, operation TEXT NOT NULL,
         input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
         first_token_seconds DOUBLE PRECISION, seconds DOUBLE PRECISION NOT NULL, dollars DOUBLE PRECISION,
-        ended TEXT NOT NULL)""",
+        ended TEXT NOT NULL, prompt TEXT NOT NULL DEFAULT '', prompt_version TEXT NOT NULL DEFAULT '')""",
     "CREATE INDEX uses_at ON uses (at)",
     "CREATE INDEX uses_request_id ON uses (request_id)",
     # Budgets read this every flush: the uses of a month may be millions, its days by key and model are few.
@@ -54,7 +54,15 @@ SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-ADD_USE = f"INSERT INTO uses VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+RENEWALS = {
+    1: (
+        "ALTER TABLE uses ADD COLUMN prompt TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE uses ADD COLUMN prompt_version TEXT NOT NULL DEFAULT ''",
+    ),
+}
+"""What makes a ledger of an earlier version one of the next."""
+
+ADD_USE = f"INSERT INTO uses VALUES ({', '.join('?' * 16)}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
 ADD_SPENT = """INSERT INTO spent VALUES (?, ?, ?, ?)
     ON CONFLICT (day, key, model) DO UPDATE SET dollars = spent.dollars + excluded.dollars"""
 FORGET_HELD = "DELETE FROM held WHERE process = ? OR at < ?"
@@ -66,6 +74,15 @@ SPENT = """SELECT key, model, day, SUM(dollars) FROM (
 SUMS = """SELECT at / ? AS span, {name} AS name, COUNT(*), SUM(input_tokens), SUM(cached_tokens), SUM(output_tokens),
         SUM(dollars), COUNT(*) - COUNT(dollars)
     FROM uses WHERE at >= ? AND at < ? GROUP BY 1, 2 ORDER BY 1, 2"""
+
+
+NAMES: dict[By, str] = {
+    "key": "key",
+    "model": "model",
+    "backend": "backend",
+    "prompt": "CASE prompt WHEN '' THEN '' ELSE prompt || '/' || prompt_version END",
+    "day": "''",
+}
 
 
 class SqliteLedger:
@@ -123,7 +140,7 @@ class SqliteLedger:
         with self._lock, self._mapped(LedgerUnreadable, "read"):
             rows = (
                 self._current()
-                .execute(SUMS.format(name="''" if by == "day" else by), (span, first, _microseconds(until.timestamp())))
+                .execute(SUMS.format(name=NAMES[by]), (span, first, _microseconds(until.timestamp())))
                 .fetchall()
             )
         return [
@@ -210,6 +227,12 @@ class SqliteLedger:
                 raise LedgerUnreadable(f"{self._path}: is a database of something else: name another file")
             for statement in SCHEMA:
                 connection.execute(statement)
+        else:
+            # Others that write to it as it was keep their uses in their journals from now on: none is lost.
+            for earlier in range(found, VERSION):
+                for statement in RENEWALS[earlier]:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
 
     def _make_file(self) -> None:
@@ -225,7 +248,7 @@ def _add(writer: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         at = _microseconds(use.at.timestamp())
         tokens = (use.tokens.input, use.tokens.output, use.tokens.cached)
         times = (use.first_token_seconds, use.seconds)
-        row = (use.backend, use.operation, *tokens, *times, use.dollars, use.ended)
+        row = (use.backend, use.operation, *tokens, *times, use.dollars, use.ended, use.prompt, use.prompt_version)
         key, model = use.key, use.model
         added = writer.execute(ADD_USE, (entry.id, use.request_id, at, key, model, *row)).rowcount
         if added and use.dollars:

@@ -25,7 +25,7 @@ from serve.llm.ledger.entries import Entry
 
 SECONDS_A_DAY = 86_400
 
-By = Literal["key", "model", "backend", "day"]
+By = Literal["key", "model", "backend", "prompt", "day"]
 
 Spending = Mapping[tuple[str, str, int], float]
 """Key, model and day → dollars. A day is a number: whole days since 1970, in UTC."""

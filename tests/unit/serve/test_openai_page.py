@@ -28,6 +28,7 @@ from serve.gateway.errors import (
 )
 from serve.gateway.openai.problem import error_body
 from serve.gateway.openai.request import DEEPEST, HIGHEST, LONGEST
+from serve.llm.prompts.lookup import PromptNotFound
 from tests.documentation import ROOT, Example, examples
 from tests.unit.serve.language import WORDS, House, chat_chunks, house, listening
 
@@ -106,6 +107,7 @@ def test_the_client_raises_what_the_page_s_table_says(row: list[str]) -> None:
         Unauthenticated("no key came"),
         Forbidden("key a", "use model small"),
         ModelNotFound("small", None, []),
+        PromptNotFound("greeting@champion"),
         RequestTimeout(1),
         BodyTooLarge(1),
         RateLimited("key a", "1 request per second", 1),

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -113,6 +114,75 @@ def test_what_no_database_takes_does_not_stop_the_rest(tmp_path: Path) -> None:
     assert [(each.name, each.requests, each.unknown) for each in rows] == [("?", 1, 0), ("m", 5, 3)]
 
 
+BEFORE_PROMPTS = (
+    """CREATE TABLE uses (
+        id TEXT PRIMARY KEY, request_id TEXT NOT NULL, at BIGINT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+        backend TEXT NOT NULL, operation TEXT NOT NULL,
+        input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
+        first_token_seconds DOUBLE PRECISION, seconds DOUBLE PRECISION NOT NULL, dollars DOUBLE PRECISION,
+        ended TEXT NOT NULL)""",
+    "CREATE INDEX uses_at ON uses (at)",
+    "CREATE INDEX uses_request_id ON uses (request_id)",
+    """CREATE TABLE spent (
+        day BIGINT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL, dollars DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (day, key, model))""",
+    """CREATE TABLE held (
+        process TEXT NOT NULL, day BIGINT NOT NULL, key TEXT NOT NULL, model TEXT NOT NULL,
+        dollars DOUBLE PRECISION NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (process, day, key, model))""",
+    """CREATE TRIGGER uses_stay_as_they_are BEFORE UPDATE ON uses
+        BEGIN SELECT RAISE(ABORT, 'uses are only ever added'); END""",
+    """CREATE TRIGGER uses_stay BEFORE DELETE ON uses BEGIN SELECT RAISE(ABORT, 'uses are only ever added'); END""",
+    """INSERT INTO uses VALUES
+        ('p-1', 'r', 1773489600000000, 'k', 'm', 'own', 'chat', 100, 20, 10, 0.1, 0.5, 0.25, 'done')""",
+    "INSERT INTO spent VALUES (20526, 'k', 'm', 0.25)",
+    "PRAGMA user_version = 1",
+)
+"""A ledger as it was made before requests had prompts, with a use."""
+
+
+def test_a_ledger_of_the_version_before_is_read_and_goes_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "usage.db") as database:
+        for statement in BEFORE_PROMPTS:
+            database.execute(statement)
+    journals = tmp_path / "usage.db.journals"
+    journals.mkdir()
+    line = (
+        '{"id":"p-2","use":{"request_id":"s","at":"2026-03-14T12:00:00Z","key":"k","model":"m","backend":"own",'
+        '"operation":"chat","tokens":{"input":1,"output":1,"cached":0},"first_token_seconds":0.1,"seconds":0.5,'
+        '"dollars":0.5,"ended":"done"}}'
+    )
+    (journals / "p.1.jsonl").write_text(f"E{line}\n")
+
+    async def check() -> None:
+        kept = ledger(tmp_path)
+        assert await kept.start() == Taken(uses=1)
+        kept.reserve("k", "m", 1.0, "t", "greeting", "3").settle(use(request_id="t"))
+        await kept.close()
+
+    asyncio.run(check())
+    assert sorted(read(tmp_path, "request_id, prompt, prompt_version")) == [
+        ("r", "", ""),
+        ("s", "", ""),
+        ("t", "greeting", "3"),
+    ]
+    by_prompt = SqliteLedger(tmp_path / "usage.db").sums("prompt", None, LATER, 86_400)
+    assert [(each.name, each.requests, each.dollars) for each in by_prompt] == [("", 2, 0.75), ("greeting/3", 1, 0.25)]
+    with sqlite3.connect(tmp_path / "usage.db") as database:
+        assert database.execute("SELECT dollars FROM spent").fetchall() == [(1.0,)]
+
+
+def test_several_processes_may_open_a_ledger_of_the_version_before_at_once(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "usage.db") as database:
+        for statement in BEFORE_PROMPTS:
+            database.execute(statement)
+    stores = [SqliteLedger(tmp_path / "usage.db") for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(SqliteLedger.prepare, stores))
+    assert [sums(tmp_path).requests] == [1]
+    for store in stores:
+        store.close()
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "LOCK_SECONDS", 0.05)
@@ -174,7 +244,7 @@ def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_n
         kept = ledger(tmp_path, on_problem=problems.append)
         await kept.start()
         kept.reserve("reports", "assistant", 1.0).settle(use())
-        kept.reserve("reports", "assistant", 0.5, "runs")
+        kept.reserve("reports", "assistant", 0.5, "runs", "greeting", "3")
         kept.reserve("reports", "assistant", math.inf, "endless")
         with sqlite3.connect(tmp_path / "usage.db", isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -188,10 +258,10 @@ def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_n
 
     asyncio.run(check())
     assert "stays in the journal" in problems[0]
-    assert read(tmp_path, "request_id, ended, dollars") == [
-        ("r", "done", 0.25),
-        ("runs", "lost", 0.5),
-        ("endless", "lost", None),
+    assert read(tmp_path, "request_id, ended, dollars, prompt, prompt_version") == [
+        ("r", "done", 0.25, "", ""),
+        ("runs", "lost", 0.5, "greeting", "3"),
+        ("endless", "lost", None, "", ""),
     ]
 
 
@@ -235,12 +305,12 @@ def test_a_start_says_what_is_wrong_with_the_place(tmp_path: Path) -> None:
     key, _ = issue("reports", models=("*",), created=NOON, expires=None, admin=False, limits=None)
     open_keys(f"sqlite:///{tmp_path}/keys.db").add(key)
     with sqlite3.connect(tmp_path / "newer.db") as database:
-        database.execute("PRAGMA user_version = 2")
+        database.execute("PRAGMA user_version = 3")
     for url, kind, part in (
         (f"sqlite:///{tmp_path}/file", LedgerUnwritable, "file is not a database"),
         (f"sqlite:///{tmp_path}/file/usage.db", LedgerUnwritable, "can't be made"),
         (f"sqlite:///{tmp_path}/keys.db", LedgerUnreadable, "database of something else"),
-        (f"sqlite:///{tmp_path}/newer.db", LedgerUnreadable, "of version 2, and this program knows 1"),
+        (f"sqlite:///{tmp_path}/newer.db", LedgerUnreadable, "of version 3, and this program knows 2"),
     ):
         kept = open_ledger(UsageSettings(ledger=url))
         with pytest.raises(kind, match=part):

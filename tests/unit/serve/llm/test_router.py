@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,9 +24,12 @@ from serve.gateway.errors import (
     Unavailable,
 )
 from serve.llm.backend import Completed, Stream, Tokens
+from serve.llm.prompts.lookup import PromptNotFound, Prompts
 from serve.llm.router import Priced, Router
-from serve.llm.settings import LanguageModel, Route
+from serve.llm.settings import LanguageModel, PromptSettings, Route
 from serve.llm.use import Use
+from training.prompts import Address, PromptVersion
+from training.registry import VersionNotFound
 
 CALLER = Caller("k1", "reports", models=("small", "large"))
 DOCUMENT = {"object": "chat.completion"}
@@ -103,7 +107,15 @@ class Book:
     uses: list[Use] = field(default_factory=list)
     reserved: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def reserve(self, key: str, model: str, most_dollars: float, request_id: str = "") -> Book:
+    def reserve(
+        self,
+        key: str,
+        model: str,
+        most_dollars: float,
+        request_id: str = "",
+        prompt: str = "",
+        prompt_version: str = "",
+    ) -> Book:
         if self.refusals:
             self.refusals -= 1
             raise BudgetReached("key reports", "$1 a day", "tomorrow")
@@ -114,11 +126,18 @@ class Book:
         self.uses.append(use)
 
 
+def find(address: Address) -> PromptVersion:
+    if address.name != "greeting":
+        raise VersionNotFound(f"no prompt {address}")
+    return PromptVersion("greeting", "3", "Greet {{name}}.", "", datetime.now(UTC))
+
+
 def router(*backends: Fake, routes: Sequence[Route] | None = None, book: Book | None = None, seed: int = 1) -> Router:
     found = routes or [Route(backend=each.name, priority=at) for at, each in enumerate(backends)]
     models = {"small": LanguageModel(routes=tuple(found)), "other": LanguageModel(routes=tuple(found))}
     priced = {each.name: Priced(each, ByTokens()) for each in backends}
-    return Router(models, priced, book or Book(), chance=random.Random(seed))
+    prompts = Prompts(find, PromptSettings())
+    return Router(models, priced, book or Book(), prompts, chance=random.Random(seed))
 
 
 def run(made: Router, context: RequestContext | None = None, **body: Any) -> Completed | Stream:
@@ -142,6 +161,33 @@ def test_an_answer_names_its_backend_and_is_written_down() -> None:
     assert use.dollars == pytest.approx(2.3)
     assert use.first_token_seconds is not None
     assert book.reserved == [("reports", "small", 1.0)]
+
+
+def test_a_prompt_s_messages_come_first_and_its_version_is_written_down() -> None:
+    first, second, book = Fake("first", error=Unavailable()), Fake("second"), Book()
+    context = RequestContext(CALLER)
+    asked = {"messages": [{"role": "user", "content": "Hi"}], "variables": {"name": "Ann"}}
+    run(router(first, second, book=book), context, prompt="greeting@champion", **asked)
+    messages = [{"role": "system", "content": "Greet Ann."}, *asked["messages"]]
+    assert [each.asked for each in (first, second)] == [
+        [{"model": name, "messages": messages}] for name in ("first", "second")
+    ]
+    assert [(use.prompt, use.prompt_version) for use in book.uses] == [("greeting", "3")] * 2
+    assert (context.prompt, context.prompt_version) == ("greeting", "3")
+
+
+def test_a_prompt_that_is_not_there_asks_no_backend_and_costs_nothing() -> None:
+    own, book = Fake("own"), Book()
+    with pytest.raises(PromptNotFound):
+        run(router(own, book=book), prompt="farewell@champion")
+    assert (own.asked, book.reserved) == ([], [])
+
+
+def test_a_completion_s_prompt_is_a_text_and_no_prompt_of_the_registry() -> None:
+    own = Fake("own")
+    body = {"model": "small", "prompt": "greeting@champion"}
+    asyncio.run(router(own).run("completions", body, RequestContext(CALLER), "r1"))
+    assert own.asked == [{"model": "own", "prompt": "greeting@champion"}]
 
 
 def test_an_adapter_is_asked_for_by_its_name() -> None:

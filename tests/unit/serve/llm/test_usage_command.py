@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def entries() -> Iterator[Entry]:
 
     for days, key, tokens in ((2, "reports", 900), (1, "reports", 1200), (1, "mobile", 300), (0.05, "mobile", 450)):
         own = use(backend="own", tokens=Tokens(tokens, tokens // 3, tokens // 2), dollars=tokens / 2_000_000)
-        yield entry_of(began(days, key, "assistant"), own)
+        prompt = {"prompt": "greeting", "prompt_version": "3" if days < 1 else "2"} if key == "mobile" else {}
+        yield entry_of(replace(began(days, key, "assistant"), **prompt), own)
     for days in (9, 1, 0.04):
         bought = use(backend="bought", tokens=Tokens(4000, 500), dollars=0.0195)
         yield entry_of(began(days, "reports", "summary"), bought)
@@ -101,6 +103,7 @@ def test_a_price_that_is_not_known_is_never_shown_as_zero(usage: Usage) -> None:
         ("key", ["mobile", "reports", "all"]),
         # What was lost has no backend.
         ("backend", ["-", "bought", "new", "own", "all"]),
+        ("prompt", ["-", "greeting/2", "greeting/3", "all"]),
         ("day", ["2026-03-07", "2026-03-14", "2026-03-15", "2026-03-16", "all"]),
     ],
 )
@@ -127,6 +130,12 @@ def test_the_csv_has_every_day_and_its_sums_are_the_table_s(usage: Usage, folder
     assert {row["day"] for row in rows} == {"2026-03-07", "2026-03-14", "2026-03-15", "2026-03-16"}
     usage("--csv", "days.csv", "--by", "day")
     assert (folder / "days.csv").read_text().startswith("day,requests,")
+    usage("--csv", "prompts.csv", "--by", "prompt", "--since", "2h")
+    rows = list(csv.DictReader((folder / "prompts.csv").open()))
+    assert [(row["prompt"], row["prompt_version"], row["requests"]) for row in rows] == [
+        ("", "", "2"),
+        ("greeting", "3", "1"),
+    ]
 
 
 @pytest.mark.parametrize("arguments", ["--by model", "--by day", "--since 5m"])
@@ -147,6 +156,11 @@ def test_metrics_are_of_whole_hours_as_the_format_says(usage: Usage) -> None:
         assert {metric["Unit"] for metric in directive["Metrics"]} <= {"Count", "None"}
         assert line["_aws"]["Timestamp"] % 3_600_000 == 0
     assert [line for line in lines if "Dollars" not in line and line["RequestsOfUnknownPrice"] < line["Requests"]] == []
+    assert {json.loads(line)["Prompt"] for line in usage("--emf", "--by", "prompt")} == {
+        "-",
+        "greeting/2",
+        "greeting/3",
+    }
     unknown = [line for line in map(json.loads, usage("--emf")) if line["Model"] == "trial"]
     assert unknown
     assert all("Dollars" not in line for line in unknown)
@@ -201,7 +215,7 @@ def test_what_a_killed_process_left_is_counted(usage: Usage, folder: Path) -> No
     [
         ("--by week", "invalid choice: 'week'"),
         ("--since soon", "--since: expected a time such as 7d, 12h or 30m, got 'soon'"),
-        ("--emf --by day", "--emf: expected --by key, model or backend"),
+        ("--emf --by day", "--emf: expected --by key, model, backend or prompt"),
         ("--ledger sqlite:///nowhere.db", "nowhere.db: there is no ledger yet"),
         ("--ledger postgresql://u:p@h/d", "psycopg"),
         ("--ledger sqlite:///a --settings b", "not allowed with"),

@@ -1,0 +1,243 @@
+"""Prompts for language models, in versions: MLflow's prompt registry, seen through what this project asks of it.
+
+A version is a text, or the messages of a chat, with variables as MLflow writes them: ``{{name}}``. It never changes;
+an alias names another one over time. Imports no torch, so that serving can read them.
+
+Errors::
+
+    RegistryError               (training.registry)
+    ├── RegistryUnreachable     no registry answers at this address
+    ├── VersionNotFound         no such prompt, version or alias
+    └── PromptUnusable          what is, or was to be, registered is no prompt that can be filled
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from spark_jobs.contract import first_problem
+from training.registry import RegistryError, client, mapped_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import PromptVersion as MlflowPromptVersion
+
+VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z_][a-zA-Z0-9_]*)*)\s*\}\}")
+"""MLflow's ``PROMPT_TEMPLATE_VARIABLE_PATTERN``, which is not imported: MLflow takes seconds to be."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""MLflow takes one that begins with a digit too, and then reads it as a version."""
+
+ADDRESS = re.compile(rf"({NAME.pattern})(?:@({ALIAS.pattern})|/([1-9][0-9]{{0,8}}))")
+
+LONGEST = 100_000
+"""Characters of a text, or of a chat as JSON: MLflow's bound."""
+
+IS_PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
+"""The filter by which MLflow tells prompts from models, which share a table."""
+
+
+class PromptUnusable(RegistryError):
+    """It is no prompt that can be filled: not text, empty, too long, or a template of Jinja's."""
+
+
+class Message(BaseModel):
+    """One of a chat's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
+Template = str | tuple[Message, ...]
+
+_MESSAGES = TypeAdapter(tuple[Message, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``NAME@ALIAS`` or ``NAME/VERSION``; ``which`` is the alias or the version's number."""
+
+    name: str
+    which: str
+
+    @classmethod
+    def parse(cls, text: str) -> Address | None:
+        """``None``: it is something else."""
+        found = ADDRESS.fullmatch(text)
+        return cls(found[1], found[2] or found[3]) if found else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it names the same version for ever."""
+        return self.which.isdigit()
+
+    def __str__(self) -> str:
+        return f"{self.name}{'/' if self.pinned else '@'}{self.which}"
+
+
+@dataclass(frozen=True)
+class PromptVersion:
+    """One version. ``added``: in UTC."""
+
+    name: str
+    version: str
+    template: Template
+    message: str
+    added: datetime
+    aliases: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Of a text: one message, of the system."""
+        if isinstance(self.template, str):
+            return (Message(role="system", content=self.template),)
+        return self.template
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """In the order in which they come, each once."""
+        found = (name for message in self.messages for name in VARIABLE.findall(message.content))
+        return tuple(dict.fromkeys(found))
+
+
+def template_of(found: object, what: str) -> Template:
+    """What can be filled.
+
+    Raises:
+        PromptUnusable: ``found`` is neither a text nor the messages of a chat, in ``what``'s name.
+    """
+    if isinstance(found, str):
+        if not found.strip():
+            raise PromptUnusable(f"{what} is empty")
+        texts, length = [found], len(found)
+    else:
+        try:
+            # Of JSON and YAML, which have no tuples.
+            found = _MESSAGES.validate_python(tuple(found) if isinstance(found, list) else found)
+        except ValidationError as error:
+            problem = first_problem(error)
+            raise PromptUnusable(f"{what}: expected a text, or messages with role and content: {problem}") from error
+        if not found:
+            raise PromptUnusable(f"{what} has no messages")
+        texts, length = [each.content for each in found], len(json.dumps(_MESSAGES.dump_python(found)))
+    if length > LONGEST:
+        raise PromptUnusable(f"{what} has {length} characters, expected at most {LONGEST}")
+    if any("{%" in text for text in texts):
+        raise PromptUnusable(f"{what} is a template of Jinja's ({{%), which is never evaluated: use {{{{name}}}} alone")
+    return found
+
+
+class PromptRegistry:
+    """Reads and adds versions of prompts. Every MLflow error leaves here as a :class:`RegistryError`."""
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or tracking_uri()
+
+    def get(self, address: Address) -> PromptVersion:
+        """The version at an address, now; ``NAME@latest`` is the newest.
+
+        Raises:
+            RegistryUnreachable, VersionNotFound, PromptUnusable
+        """
+        with mapped_errors(self.uri, f"prompt {address}"):
+            # Not load_prompt: its cache is the process's, and it writes to the registry what was read.
+            found = client(self.uri).get_prompt_version(address.name, address.which)
+        if found is None:
+            raise PromptUnusable(f"prompt {address} in the registry is none that MLflow can read")
+        return _version(found)
+
+    def aliases(self) -> dict[str, Mapping[str, str]]:
+        """Every prompt by name, with its aliases → versions.
+
+        Raises:
+            RegistryUnreachable
+        """
+        found: dict[str, Mapping[str, str]] = {}
+        with mapped_errors(self.uri, "prompts"):
+            registry = client(self.uri)
+            page = registry.search_registered_models(IS_PROMPT)
+            while True:
+                found |= {each.name: {alias: str(version) for alias, version in each.aliases.items()} for each in page}
+                if not page.token:
+                    return found
+                page = registry.search_registered_models(IS_PROMPT, page_token=page.token)
+
+    def versions(self, name: str) -> list[PromptVersion]:
+        """Every version that can be filled, the newest first, without its aliases.
+
+        Raises:
+            RegistryUnreachable, VersionNotFound
+            PromptUnusable: one is none that MLflow itself can read.
+        """
+        found: list[PromptVersion] = []
+        with mapped_errors(self.uri, f"prompt {name}"), _readable(name):
+            registry = client(self.uri)
+            page = registry.search_prompt_versions(name)
+            while True:
+                found += _usable(page)
+                if not page.token:
+                    return found
+                page = registry.search_prompt_versions(name, page_token=page.token)
+
+    def add(self, name: str, template: Template, message: str) -> tuple[PromptVersion, bool]:
+        """The version with this template, and whether it was added now: none is added that is there.
+
+        Raises:
+            RegistryUnreachable
+            PromptUnusable: the name is a model's, or an earlier version can't be read.
+        """
+        registry = client(self.uri, create=True)
+        with mapped_errors(self.uri, f"prompt {name}"):
+            prompts = registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}")
+            if not prompts and registry.search_registered_models(f"name = '{name}'"):
+                raise PromptUnusable(f"{name} is the name of a model in the registry at {self.uri}: take another")
+        for version in self.versions(name) if prompts else []:
+            if version.template == template:
+                return version, False
+        given = template if isinstance(template, str) else [each.model_dump() for each in template]
+        with mapped_errors(self.uri, f"prompt {name}"):
+            return _version(registry.register_prompt(name, given, commit_message=message)), True
+
+    def set_alias(self, version: PromptVersion, alias: str) -> None:
+        """Raises: RegistryUnreachable, VersionNotFound."""
+        with mapped_errors(self.uri, f"prompt {version}"):
+            client(self.uri).set_prompt_alias(version.name, alias, int(version.version))
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        # MLflow registers what it then can't read.
+        raise PromptUnusable(f"a version of prompt {name} is none that MLflow can read: {error}") from error
+
+
+def _usable(page: Iterable[MlflowPromptVersion]) -> Iterator[PromptVersion]:
+    for found in page:
+        with suppress(PromptUnusable):
+            yield _version(found)
+
+
+def _version(found: MlflowPromptVersion) -> PromptVersion:
+    return PromptVersion(
+        name=found.name,
+        version=str(found.version),
+        template=template_of(found.template, f"prompt {found.name}/{found.version}"),
+        message=found.commit_message or "",
+        added=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        aliases=tuple(sorted(found.aliases)),
+    )
