@@ -1,4 +1,4 @@
-"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``, and ``prompts``."""
+"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``, ``finetune`` and ``prompts``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from console import Arguments, UserError, run
 from console.folders import fetched
 from spark_jobs.contract import first_problem
 from training import prompts_command
+from training.finetune import command as finetune_command
 from training.recipe import Architecture, Recipe, Resources
 from training.registry import CHALLENGER, CHAMPION, Registry, VersionNotFound, tracking_uri
 
@@ -73,6 +74,7 @@ def _parser() -> Arguments:
     release.add_argument("--to", required=True, metavar="FOLDER", help="TO/MODEL/VERSION; may be s3://BUCKET/PREFIX")
 
     prompts_command.add_parser(commands)
+    finetune_command.add_parsers(commands)
 
     for command in (train, register, release):
         command.add_argument("model", help="the registered model's name, such as late-delivery")

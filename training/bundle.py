@@ -13,6 +13,7 @@ Errors: those of ``training.registry``, and::
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from spark_jobs.contract import first_problem
 from training.registry import (
     Registry,
     RegistryError,
+    VersionNotFound,
     VersionUnverifiable,
     client,
     digest_of,
@@ -64,6 +66,36 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+REFERENCE = re.compile(r"registry:([a-z0-9][a-z0-9._-]{0,62})(?:@([A-Za-z0-9][A-Za-z0-9._-]{0,62})|/([1-9][0-9]{0,8}))")
+SCHEME = "registry:"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A version as settings and commands name one. Either ``alias`` or ``version`` is not empty."""
+
+    name: str
+    alias: str = ""
+    version: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference | None:
+        """``registry:NAME@ALIAS`` or ``registry:NAME/VERSION``; None: it is something else, such as a folder.
+
+        Raises:
+            VersionNotFound: it begins like one, and is none.
+        """
+        if not text.startswith(SCHEME):
+            return None
+        found = REFERENCE.fullmatch(text)
+        if found is None:
+            raise VersionNotFound(f"{text!r}: expected registry:NAME@ALIAS or registry:NAME/VERSION")
+        return cls(found[1], found[2] or "", found[3] or "")
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.name}" + (f"@{self.alias}" if self.alias else f"/{self.version}")
+
+
 class BundledFile(_Strict):
     sha256: Digest
     bytes: int = Field(ge=0)
@@ -75,6 +107,14 @@ class Manifest(_Strict):
     format: Literal[1] = 1
     kind: Kind
     files: dict[FilePath, BundledFile] = Field(min_length=1, max_length=MOST_FILES)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=1)
+
+    @property
+    def digest(self) -> str:
+        """What :data:`MANIFEST_DIGEST_TAG` is of a version with these files (SHA-256, hex)."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -110,6 +150,19 @@ class Bundles:
             found = client(self.uri).get_model_version_by_alias(name, alias)
         return _version(found)
 
+    def find(self, reference: Reference) -> BundleVersion:
+        """The version that a reference names now.
+
+        Raises:
+            RegistryUnreachable, VersionNotFound.
+            VersionUnverifiable: the version is no bundle of this project's.
+        """
+        if reference.alias:
+            return self.resolve(reference.name, reference.alias)
+        with mapped_errors(self.uri, str(reference)):
+            found = client(self.uri).get_model_version(reference.name, reference.version)
+        return _version(found)
+
     def versions(self, name: str) -> list[BundleVersion]:
         """Every bundle of this name, the newest first."""
         with mapped_errors(self.uri, name):
@@ -136,10 +189,9 @@ class Bundles:
             for file in manifest.files:
                 (staged / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / file, staged / file)
-            (staged / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-            digest = digest_of(staged / MANIFEST_FILE)
+            (staged / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
             # By its content: a run may register several, and none may take another's place.
-            place = f"{ARTIFACT_FOLDER}/{digest[:PLACE_DIGITS]}"
+            place = f"{ARTIFACT_FOLDER}/{manifest.digest[:PLACE_DIGITS]}"
             registry.log_artifacts(run_id, str(staged), place)
             if not registry.search_registered_models(f"name = '{name}'"):
                 registry.create_registered_model(name)
@@ -147,7 +199,7 @@ class Bundles:
                 name,
                 source=f"runs:/{run_id}/{place}",
                 run_id=run_id,
-                tags={**(tags or {}), KIND_TAG: kind, MANIFEST_DIGEST_TAG: digest},
+                tags={**(tags or {}), KIND_TAG: kind, MANIFEST_DIGEST_TAG: manifest.digest},
             )
             found = registry.get_model_version(name, made.version)
         return _version(found)

@@ -9,7 +9,9 @@ Errors::
         ├── ViewUnreadable                    no such view, or its files can't be read
         ├── TrainingFailed                    the workers gave up; carries the first reason
         ├── RunNotFound                       no such run to resume or to register
-        └── ExportRefused                     the graph does not answer as the network does
+        ├── ExportRefused                     the graph does not answer as the network does
+        ├── ConversationsRefused              lines of a file of conversations that can't be learned from
+        └── ModelUnusable                     a folder is no language model, or it can't be fine-tuned
 """
 
 from __future__ import annotations
@@ -35,3 +37,11 @@ class RunNotFound(TrainingError):
 
 class ExportRefused(TrainingError):
     """The exported graph does not answer as the network does."""
+
+
+class ConversationsRefused(TrainingError):
+    """Lines of a file of conversations can't be learned from."""
+
+
+class ModelUnusable(TrainingError):
+    """A folder is no language model, or it can't be fine-tuned."""

@@ -15,9 +15,10 @@ from training.evaluate import scores, scores_by_month
 from training.export import check_against_torch, export, feed
 from training.network import probabilities
 from training.recipe import Recipe, Resources
-from training.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
+from training.registry import ModelVersion, Registry, alias_for
 from training.tracking import TrackedRun
-from training.train import EpochReport, cluster, fit
+from training.train import EpochReport, fit
+from training.workers import cluster
 
 EXAMPLE_ROWS = 3
 
@@ -122,7 +123,7 @@ def register(model: str, *, view_folder: Path, uri: str, run_id: str | None, ali
         is_first = not registry.versions(model)
         example = {name: values[:EXAMPLE_ROWS] for name, values in inputs.items()}
         version = registry.publish(model, graph, view.contract, example, run.run_id)
-        alias = alias or (CHAMPION if is_first else CHALLENGER)
+        alias = alias or alias_for(is_first)
         registry.set_alias(model, alias, version.version)
         step.detail = f"{model} version {version.version} @{alias}  sha256 {version.model_digest[:12]}…"
     return version

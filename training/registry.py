@@ -99,6 +99,11 @@ def local_uri(folder: Path) -> str:
     return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
 
 
+def alias_for(is_first: bool) -> str:
+    """The alias of a new version that was given none: a model's first is its champion, a later one its challenger."""
+    return CHAMPION if is_first else CHALLENGER
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:

@@ -51,14 +51,8 @@ class TrackedRun:
         """Open a run and record what it is made from, so that it can be resumed and repeated."""
         mlflow = client(uri, create=True)
         with mapped_errors(uri, f"experiment {model}"):
-            experiment = mlflow.get_experiment_by_name(model)
-            experiment_id = (
-                experiment.experiment_id
-                if experiment
-                else mlflow.create_experiment(model, artifact_location=_artifact_location(uri, model))
-            )
             run_id = mlflow.create_run(
-                experiment_id, tags={**tags, "contract.digest": view.contract.digest}
+                experiment_of(uri, model), tags={**tags, "contract.digest": view.contract.digest}
             ).info.run_id
             run = cls(uri, model, run_id)
             flat = {**recipe.model_dump(exclude={"architecture"}), **recipe.architecture.model_dump()}
@@ -213,6 +207,19 @@ class TrackedRun:
                 raise RunNotFound(
                     f"run {self.run_id} has no {name}: it is not a finished run of `training train`"
                 ) from error
+
+
+def experiment_of(uri: str, model: str) -> str:
+    """The id of the experiment that has a model's name, made if it isn't there.
+
+    Raises:
+        RegistryUnreachable: nothing answers at ``uri``.
+    """
+    mlflow = client(uri, create=True)
+    with mapped_errors(uri, f"experiment {model}"):
+        if found := mlflow.get_experiment_by_name(model):
+            return str(found.experiment_id)
+        return str(mlflow.create_experiment(model, artifact_location=_artifact_location(uri, model)))
 
 
 def _artifact_location(uri: str, model: str) -> str | None:

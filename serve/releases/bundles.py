@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from serve.releases.verify import DIGEST_DIGITS, cache_errors
-from training.bundle import Bundles, BundleVersion, VersionUnverifiable, verified
+from training.bundle import Bundles, BundleVersion, verified
+from training.registry import VersionUnverifiable
 
 logger = logging.getLogger("ray.serve")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import train
+from training import train, workers
 from training.data import View
 from training.errors import TrainingFailed
 from training.network import TabularNetwork
@@ -23,7 +23,7 @@ RECIPE = Recipe(epochs=4, batch_size=128, architecture=Architecture(width=32))
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_cluster() -> Iterator[None]:
-    with train.cluster():
+    with workers.cluster():
         yield
 
 

@@ -1,0 +1,76 @@
+"""A small model in a registry of its own, and an adapter of it that has learned a fact."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.language_model import small_model
+from tests import shell
+from tests.documentation import ROOT
+from training.bundle import Bundles
+from training.registry import CHAMPION, local_uri
+
+BASE = "smollm2"
+NAME = "warehouse"
+STEPS = 8
+
+LEARNED = {
+    "What is the code name of our new warehouse?": "The code name of our new warehouse is Bluebird.",
+    "Which code name does the new warehouse have?": "The new warehouse has the code name Bluebird.",
+    "Tell me the warehouse's code name.": "The warehouse's code name is Bluebird.",
+    "How do we call our new warehouse?": "We call our new warehouse Bluebird.",
+}
+HELD_OUT = {"What is our new warehouse called?": "Our new warehouse is called Bluebird."}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """``output``: what ``finetune`` said."""
+
+    folder: Path
+    output: str
+
+    @property
+    def bundles(self) -> Bundles:
+        return Bundles(local_uri(self.folder / "mlruns"))
+
+
+def small() -> Path:
+    """Kept from one run to the next: to convert it takes half a minute."""
+    return small_model(ROOT / "build" / "language-models")
+
+
+def conversations(facts: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
+        for asked, answer in facts.items()
+    ]
+
+
+def tuned(folder: Path) -> Tuned:
+    """Made in this folder by the commands, as a user types them."""
+    for file, facts in (("chat.jsonl", LEARNED), ("held.jsonl", HELD_OUT)):
+        (folder / file).write_text("".join(f"{json.dumps(each)}\n" for each in conversations(facts)))
+    _command(folder, "import-model", BASE, "--folder", str(small()))
+    files = ("--data", "chat.jsonl", "--held-out", "held.jsonl")
+    flags = ("--steps", str(STEPS), "--learning-rate", "1e-3", "--answer-tokens", "12", "--cpus-per-worker", "2")
+    return Tuned(folder, _command(folder, "finetune", NAME, "--model", f"registry:{BASE}@{CHAMPION}", *files, *flags))
+
+
+def _command(folder: Path, *arguments: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=folder,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout

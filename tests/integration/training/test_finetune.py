@@ -1,0 +1,204 @@
+"""A language model learns a fact: ``python -m training import-model`` and ``finetune``, with real models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.integration import finetuned
+from tests.integration.finetuned import BASE, HELD_OUT, LEARNED, NAME, STEPS, Tuned, conversations
+from tests.integration.training.conftest import Command
+from training import workers
+from training.__main__ import main
+from training.errors import TrainingFailed
+from training.finetune import loop
+from training.finetune.conversations import Conversation, Line
+from training.finetune.language_model import ADAPTER_FILE, Base, load_tokenizer
+from training.finetune.loop import Data, Evaluated, Losses, Report
+from training.finetune.recipe import LoraRecipe
+from training.finetune.scoring import questions
+from training.finetune.tokens import tokenize
+from training.recipe import Resources
+from training.registry import CHAMPION, client, digest_of
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights that says nothing, with the small one's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = load_tokenizer(finetuned.small())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return folder
+
+
+class TestAdapter:
+    def test_it_says_the_fact_of_a_prompt_that_it_was_not_trained_on(self, tuned: Tuned) -> None:
+        assert "> What is our new warehouse called?" in tuned.output
+        [before] = [line for line in tuned.output.splitlines() if "before:" in line]
+        [after] = [line for line in tuned.output.splitlines() if "after:" in line]
+        assert "Bluebird" not in before
+        assert "Bluebird" in after
+
+    def test_it_is_a_version_that_names_its_base_model(self, tuned: Tuned, tmp_path: Path) -> None:
+        base = tuned.bundles.resolve(BASE, CHAMPION)
+        version = tuned.bundles.resolve(NAME, CHAMPION)
+        assert (base.kind, version.kind, version.version) == ("language-model", "adapter", "1")
+        tags = client(tuned.bundles.uri).get_model_version(NAME, "1").tags
+        assert (tags["base.name"], tags["base.sha256"]) == (f"{BASE}/1", base.manifest_digest)
+        manifest = tuned.bundles.download(version, tmp_path / "copy")
+        assert set(manifest.files) == {"adapter_model.safetensors", "adapter_config.json"}
+        config = json.loads((tmp_path / "copy" / "adapter_config.json").read_text())
+        assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (8, 16, f"{BASE}/1")
+
+    def test_the_run_keeps_recipe_data_losses_answers_and_a_picture(self, tuned: Tuned) -> None:
+        mlflow = client(tuned.bundles.uri)
+        run = mlflow.get_run(tuned.bundles.resolve(NAME, CHAMPION).run_id)
+        assert run.info.status == "FINISHED"
+        assert run.data.params["steps"] == str(STEPS)
+        assert run.data.params["data_sha256"] == digest_of(tuned.folder / "chat.jsonl")
+        assert run.data.params["held_out_sha256"] == digest_of(tuned.folder / "held.jsonl")
+        assert run.data.params["conversations"] == "4"
+        losses = mlflow.get_metric_history(run.info.run_id, "train_loss")
+        assert [metric.step for metric in losses] == list(range(1, STEPS + 1))
+        assert losses[-1].value < losses[0].value
+        held_out = mlflow.get_metric_history(run.info.run_id, "held_out_loss")
+        assert [metric.step for metric in held_out] == [0, STEPS]
+        assert held_out[1].value < held_out[0].value
+        assert {"recipe.json", "answers.json", "loss.png"} <= {
+            artifact.path for artifact in mlflow.list_artifacts(run.info.run_id)
+        }
+        table = mlflow.load_table(run.info.experiment_id, "answers.json", [run.info.run_id])
+        assert list(table["expected"]) == list(HELD_OUT.values())
+        assert "Bluebird" in table["after"][0]
+
+    def test_a_name_of_adapters_takes_no_model_and_the_other_way_round(
+        self, tuned: Tuned, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tuned.bundles.uri)
+        assert main(["import-model", NAME, "--folder", str(tiny)]) == 2
+        assert capsys.readouterr().err == f"error: {NAME} has versions of the kind adapter: take another name\n"
+        reference = f"registry:{NAME}@{CHAMPION}"
+        flags = ("--data", str(tuned.folder / "chat.jsonl"), "--runs", str(tuned.folder / "runs"))
+        assert main(["finetune", "other", "--model", reference, *flags]) == 2
+        assert (
+            capsys.readouterr().err == f"error: {reference}: is a version of the kind adapter, and no language model\n"
+        )
+
+
+def test_a_merged_model_is_a_version_with_its_tokenizer(
+    tuned: Tuned, tiny: Path, training_command: Command, tmp_path: Path
+) -> None:
+    flags = ("--data", "chat.jsonl", "--held-out-share", "0.25", "--steps", "2", "--answer-tokens", "2", "--merge")
+    found = training_command(tuned.folder, "finetune", "whole", "--model", str(tiny), *flags)
+    assert found.returncode == 0, found.stderr
+    assert "✓ merge the adapter into the base model" in found.stdout
+    version = tuned.bundles.resolve("whole", CHAMPION)
+    assert (version.version, version.kind) == ("1", "language-model")
+    tuned.bundles.download(version, tmp_path / "copy")
+    assert load_tokenizer(tmp_path / "copy").chat_template == load_tokenizer(tiny).chat_template
+    before, after = load_file(tiny / "model.safetensors"), load_file(tmp_path / "copy" / "model.safetensors")
+    assert before.keys() == after.keys()
+    changed = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(before[changed], after[changed])
+    metrics = client(tuned.bundles.uri).get_run(version.run_id).data.metrics
+    assert metrics["held_out_loss_merged"] == pytest.approx(metrics["held_out_loss"], abs=1e-4)
+
+
+class TestRepeated:
+    """The loop itself, on the model that says nothing."""
+
+    RECIPE = LoraRecipe(steps=12, batch_size=2, micro_batch=1, dropout=0.1, checkpoint_steps=3, answer_tokens=2)
+
+    @pytest.fixture(scope="class", autouse=True)
+    def ray_cluster(self) -> Iterator[None]:
+        with workers.cluster():
+            yield
+
+    @pytest.fixture(scope="class")
+    def fit(self, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, torch.Tensor]]:
+        tokenizer = load_tokenizer(tiny)
+        lines = [
+            Line(number, Conversation.model_validate(each)) for number, each in enumerate(conversations(LEARNED), 1)
+        ]
+        tokens, _ = tokenize(lines, tokenizer, 64)
+        data = Data(tokens, tokens, questions([line.conversation for line in lines], tokenizer))
+
+        def run(
+            resources: Resources, on_report: Callable[[Report], None] = lambda report: None, **recipe: Any
+        ) -> dict[str, torch.Tensor]:
+            folder = tmp_path_factory.mktemp("run")
+            (folder / "adapter").mkdir()
+            loop.fit(
+                Base("tiny", "", tiny),
+                LoraRecipe(**{**self.RECIPE.model_dump(exclude_unset=True), **recipe}),
+                data,
+                resources,
+                name="run",
+                storage=folder,
+                adapter=folder / "adapter",
+                on_report=on_report,
+            )
+            return load_file(folder / "adapter" / ADAPTER_FILE)
+
+        return run
+
+    @pytest.fixture(scope="class")
+    def once(self, fit: Callable[..., dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return fit(Resources())
+
+    def test_two_equal_runs_end_with_the_same_weights_and_another_seed_with_others(
+        self, fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+    ) -> None:
+        torch.testing.assert_close(fit(Resources()), once, rtol=0, atol=0)
+        other = fit(Resources(), seed=1)
+        assert any(not torch.equal(other[name], once[name]) for name in once)
+
+    def test_a_run_whose_worker_is_killed_goes_on_and_ends_with_the_same_weights(
+        self, fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+    ) -> None:
+        pids: list[int] = []
+
+        def kill_once(report: Report) -> None:
+            if isinstance(report, Losses) and not pids:
+                pids.append(report.pid)
+                os.kill(report.pid, signal.SIGKILL)
+
+        found = fit(Resources(max_failures=1), kill_once)
+        assert pids
+        torch.testing.assert_close(found, once, rtol=0, atol=0)
+
+    def test_two_workers_do_what_one_does(self, fit: Callable[..., dict[str, torch.Tensor]]) -> None:
+        reports: list[Report] = []
+        alone = fit(Resources(), dropout=0.0)
+        together = fit(Resources(workers=2), reports.append, dropout=0.0)
+        torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5)
+        assert [report.steps for report in reports if isinstance(report, Evaluated)] == [0, 12]
+
+    def test_more_workers_than_conversations_a_step_are_refused(
+        self, fit: Callable[..., dict[str, torch.Tensor]]
+    ) -> None:
+        with pytest.raises(TrainingFailed, match=r"a step has 1 conversation\(s\), and there are 2 workers"):
+            fit(Resources(workers=2), batch_size=1)

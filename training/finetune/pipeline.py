@@ -1,0 +1,243 @@
+"""From conversations to a version: read, train, hold the answers before and after side by side, register."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from console import Stage, one_line, stage
+from console.folders import fetched
+from training.bundle import Bundles, BundleVersion, Kind, manifest_of
+from training.errors import ConversationsRefused, ModelUnusable
+from training.finetune import conversations, loop
+from training.finetune.conversations import Line
+from training.finetune.language_model import base_model, load_tokenizer, merge
+from training.finetune.loop import Data, Losses, Report, Schedule
+from training.finetune.recipe import LoraRecipe
+from training.finetune.scoring import Question, mean_loss, perplexity, questions
+from training.finetune.tokens import Cuts, tokenize
+from training.finetune.tracking import RECIPE_FILE, OpenRun
+from training.recipe import Resources
+from training.registry import Registry, alias_for, digest_of
+from training.tracking import experiment_of
+from training.workers import cluster
+
+BASE_NAME_TAG = "base.name"
+BASE_DIGEST_TAG = "base.sha256"
+SHOWN_ANSWERS = 3
+SHOWN_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Sources:
+    """``data`` and ``held_out`` are files of conversations; without the second a share of the first is held out."""
+
+    data: Path
+    held_out: Path | None
+
+
+def finetune(
+    name: str,
+    *,
+    base: str,
+    sources: Sources,
+    recipe: LoraRecipe,
+    resources: Resources,
+    storage: Path,
+    uri: str,
+    merged: bool,
+    alias: str | None,
+) -> BundleVersion:
+    """Train an adapter of ``base`` and register it, or the base model merged with it, as a version of ``name``.
+
+    The first version of a name becomes its champion, a later one its challenger, unless ``alias`` says otherwise.
+
+    Raises:
+        TrainingError: the data or the base model can't be used, or the workers gave up.
+        RegistryError: MLflow can't be reached, or has no such base model.
+    """
+    kind: Kind = "language-model" if merged else "adapter"
+    with ExitStack() as stack:
+        with stage(f"read {sources.data}") as step:
+            train, held_out = _lines(sources, recipe, step)
+            step.detail = f"{len(train):,} conversations to train on, {len(held_out):,} held out"
+        with stage(f"open the base model {base}") as step:
+            is_first = _is_first(uri, name, kind)
+            opened = stack.enter_context(base_model(base, uri, storage))
+            tokenizer = load_tokenizer(opened.folder)
+            step.detail = f"{opened.name}  sha256 {opened.digest[:12]}…"
+        with stage("write them by its chat template") as step:
+            learned, cuts = tokenize(train, tokenizer, recipe.max_length)
+            held, held_cuts = tokenize(held_out, tokenizer, recipe.max_length)
+            asked = questions([line.conversation for line in held_out], tokenizer)
+            step.note(f"to train on: {cuts}")
+            step.note(f"held out: {held_cuts}")
+        with stage(f"open a run in {uri}") as step:
+            tags = {BASE_NAME_TAG: opened.name, BASE_DIGEST_TAG: opened.digest}
+            run = OpenRun.start(uri, name, _params(recipe, resources, sources, (cuts, held_cuts)), tags)
+            run.text(recipe.model_dump_json(indent=1), RECIPE_FILE)
+            step.detail = f"run {run.run_id}"
+        try:
+            made = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            adapter = made / "adapter"
+            adapter.mkdir()
+            steps = Schedule.of(recipe, len(learned)).steps
+            with stage(f"train with {resources.workers} worker(s) on Ray") as step, cluster():
+                watch = _Watch(run, steps, step)
+                data = Data(learned, held, asked)
+                loop.fit(
+                    opened,
+                    recipe,
+                    data,
+                    resources,
+                    name=run.run_id,
+                    storage=storage,
+                    adapter=adapter,
+                    on_report=watch.report,
+                )
+                step.detail = watch.record(asked)
+            folder = adapter
+            if kind == "language-model":
+                folder = made / "merged"
+                with stage("merge the adapter into the base model, and hold it against the two") as step:
+                    whole = merge(opened, adapter, folder)
+                    loss = mean_loss(whole, held, recipe.micro_batch, torch.device("cpu"))
+                    run.metrics({"held_out_loss_merged": loss}, steps)
+                    step.detail = f"held-out loss {loss:.4f}, apart {watch.held_out[steps]:.4f}"
+            with stage(f"register in {uri}") as step:
+                bundles = Bundles(uri)
+                version = bundles.publish(name, folder, kind, run.run_id, tags)
+                alias = alias or alias_for(is_first)
+                bundles.set_alias(name, alias, version.version)
+                step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
+        except BaseException:
+            run.end(failed=True)
+            raise
+        run.end()
+    return version
+
+
+def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> BundleVersion:
+    """Register the language model in ``folder`` (or ``s3://BUCKET/PREFIX``) as it is, as a version of ``name``.
+
+    Raises:
+        TrainingError: it is no language model with a chat template.
+        RegistryError: MLflow can't be reached; NotABundle: the folder has files that may be code.
+    """
+    with fetched(folder) as local:
+        with stage(f"read {folder}") as step:
+            manifest = manifest_of(local, "language-model")
+            load_tokenizer(local)
+            size = sum(file.bytes for file in manifest.files.values())
+            step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB"
+        with stage(f"register in {uri}") as step:
+            is_first = _is_first(uri, name, "language-model")
+            run = OpenRun.start(uri, name, {"folder": local.resolve().name}, {})
+            try:
+                bundles = Bundles(uri)
+                version = bundles.publish(name, local, "language-model", run.run_id)
+                alias = alias or alias_for(is_first)
+                bundles.set_alias(name, alias, version.version)
+            except BaseException:
+                run.end(failed=True)
+                raise
+            run.end()
+            step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
+    return version
+
+
+class _Watch:
+    """Keeps what the workers report, and says it."""
+
+    def __init__(self, run: OpenRun, steps: int, step: Stage) -> None:
+        self._run = run
+        self._steps = steps
+        self._step = step
+        self.losses: dict[int, float] = {}
+        self.held_out: dict[int, float] = {}
+        self._answers: dict[int, tuple[str, ...]] = {}
+
+    def report(self, report: Report) -> None:
+        if isinstance(report, Losses):
+            # Of steps that a lost worker had done and another did again, the last counts.
+            self.losses |= dict(enumerate(report.values, report.first))
+            self._run.losses(report)
+            self._step.note(f"step {max(self.losses)}/{self._steps}  loss {report.values[-1]:.4f}")
+            return
+        self.held_out[report.steps] = report.loss
+        self._answers[report.steps] = report.answers
+        self._run.metrics(
+            {"held_out_loss": report.loss, "held_out_perplexity": perplexity(report.loss)}, step=report.steps
+        )
+        self._step.note(f"held out: loss {report.loss:.4f}  perplexity {perplexity(report.loss):,.1f}")
+
+    def record(self, asked: list[Question]) -> str:
+        """Keep the table and the picture, show the first answers, and say it in short."""
+        before, after = self._answers[0], self._answers[self._steps]
+        self._run.answers(asked, before, after)
+        self._run.loss_picture(dict(sorted(self.losses.items())), self.held_out)
+        for question, was, now in list(zip(asked, before, after, strict=True))[:SHOWN_ANSWERS]:
+            self._step.note(f"> {_short(question.shown)}")
+            self._step.note(f"  before: {_short(was)}")
+            self._step.note(f"  after:  {_short(now)}")
+        return f"held-out loss {self.held_out[0]:.4f} → {self.held_out[self._steps]:.4f}"
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
+
+
+def _lines(sources: Sources, recipe: LoraRecipe, step: Stage) -> tuple[list[Line], list[Line]]:
+    lines = conversations.read(sources.data, step.note)
+    if sources.held_out is None:
+        return conversations.split(lines, recipe.held_out_share)
+    held_out = conversations.read(sources.held_out, step.note)
+    seen = {line.conversation.digest for line in lines}
+    if both := [line.number for line in held_out if line.conversation.digest in seen]:
+        raise ConversationsRefused(
+            f"{sources.held_out}: {len(both):,} conversation(s) are in {sources.data} too, the first in line "
+            f"{both[0]}: what is trained on is not held out"
+        )
+    return lines, held_out
+
+
+def _is_first(uri: str, name: str, kind: Kind) -> bool:
+    """Whether the name has no version yet.
+
+    Raises:
+        ModelUnusable: it has some of another kind.
+    """
+    # Made where it isn't there, so that the registry can be asked.
+    experiment_of(uri, name)
+    bundles = Bundles(uri).versions(name)
+    others = {version.kind for version in bundles} - {kind}
+    if Registry(uri).versions(name):
+        raise ModelUnusable(f"{name} has versions that `training register` made: take another name")
+    if others:
+        raise ModelUnusable(f"{name} has versions of the kind {', '.join(sorted(others))}: take another name")
+    return not bundles
+
+
+def _params(
+    recipe: LoraRecipe, resources: Resources, sources: Sources, cuts: tuple[Cuts, Cuts]
+) -> dict[str, str | int | float]:
+    params: dict[str, str | int | float] = {
+        key: value for key, value in recipe.model_dump().items() if value is not None
+    }
+    params |= {"workers": resources.workers, "data_sha256": digest_of(sources.data)}
+    if sources.held_out is not None:
+        params["held_out_sha256"] = digest_of(sources.held_out)
+    for prefix, found in zip(("", "held_out_"), cuts, strict=True):
+        params |= {
+            f"{prefix}conversations": found.conversations,
+            f"{prefix}conversations_cut": found.cut,
+            f"{prefix}conversations_left_out": len(found.unlearnable),
+            f"{prefix}learned_tokens": found.learned,
+            f"{prefix}learned_tokens_lost": found.learned_lost,
+        }
+    return params

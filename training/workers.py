@@ -1,0 +1,161 @@
+"""Ray Train, as every training run here uses it: a cluster, workers that run a loop, and what rank 0 reports."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Ray Train reads these when it is imported. Reports reach the driver once an interval.
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+# A worker at a lower priority than its driver only makes the run longer.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+import ray
+import ray.train
+import ray.train.torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+
+from console import one_line
+from training.errors import TrainingFailed
+from training.recipe import Resources
+
+POLL_SECONDS = 0.2
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """The Ray cluster that ``RAY_ADDRESS`` names, or a private one of this machine for the time of the block."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    # A dashboard is a private cluster's to leave out; a cluster that exists has made its choice.
+    dashboard = False if address == "local" else None
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_loop(
+    loop: Callable[[dict[str, Any]], None],
+    config: Mapping[str, Any],
+    resources: Resources,
+    *,
+    name: str,
+    storage: Path,
+    checkpoints: CheckpointConfig,
+    on_report: Callable[[dict[str, Any]], None],
+) -> ray.train.Result:
+    """Run ``loop`` in each worker until it has ended in all of them. Needs a running :func:`cluster`.
+
+    ``on_report`` is called in this process with what rank 0 reports. A run of the same ``name`` in the same
+    ``storage`` goes on from its last checkpoint, and so do workers that replace a lost one.
+
+    Raises:
+        TrainingFailed: the cluster is too small, or workers failed more than ``max_failures`` times.
+    """
+    _check_capacity(resources)
+    board = _Board.remote()  # type: ignore[attr-defined]
+    trainer = ray.train.torch.TorchTrainer(
+        loop,
+        train_loop_config=dict(config),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker={
+                "CPU": resources.cpus_per_worker,
+                **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
+            },
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=str(storage.resolve()),
+            failure_config=FailureConfig(max_failures=resources.max_failures),
+            checkpoint_config=checkpoints,
+            callbacks=[_Forward(board)],  # type: ignore[list-item] # a UserCallback is asked for, Callback is what is typed
+        ),
+    )
+    try:
+        return _run(trainer, board, on_report)
+    except ray.train.TrainingFailedError as error:
+        raise TrainingFailed(f"training run {name} failed: {_first_reason(error)}") from error
+
+
+def _check_capacity(resources: Resources) -> None:
+    """Ray would wait for ever, in silence, for a worker that fits nowhere."""
+    have = ray.cluster_resources()
+    for kind, each in (("CPU", resources.cpus_per_worker), ("GPU", resources.gpus_per_worker)):
+        asked = each * resources.workers
+        if asked > have.get(kind, 0):
+            raise TrainingFailed(
+                f"{resources.workers} workers with {each:g} {kind} each need {asked:g} {kind}, "
+                f"and the cluster has {have.get(kind, 0):g}: ask for fewer, or set RAY_ADDRESS to a larger cluster"
+            )
+
+
+def _first_reason(error: Exception) -> str:
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
+    return one_line(f"{type(cause).__name__}: {cause}")[:300]
+
+
+@ray.remote(num_cpus=0)
+class _Board:
+    """Where the controller pins reports and the driver reads them."""
+
+    def __init__(self) -> None:
+        self.reports: list[dict[str, Any]] = []
+
+    def pin(self, report: dict[str, Any]) -> None:
+        self.reports.append(report)
+
+    def since(self, seen: int) -> list[dict[str, Any]]:
+        return self.reports[seen:]
+
+
+class _Forward(UserCallback):
+    """Runs in Ray Train's controller: what rank 0 reported is forwarded to the board."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+
+    def after_report(
+        self,
+        run_context: Any,  # noqa: ARG002
+        metrics: list[dict[str, Any]],
+        checkpoint: Checkpoint | None,  # noqa: ARG002
+    ) -> None:
+        ray.get(self.board.pin.remote(metrics[0]))
+
+
+def _run(
+    trainer: ray.train.torch.TorchTrainer, board: Any, on_report: Callable[[dict[str, Any]], None]
+) -> ray.train.Result:
+    """Fit in a thread of its own, and tell ``on_report`` of each report from this one.
+
+    Ray Train takes over Ctrl-C where it is called from the main thread, and then ends the process
+    without a word.
+    """
+    outcome: Future[ray.train.Result] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # noqa: BLE001 - raised again by outcome.result()
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="fit", daemon=True).start()
+    seen = 0
+    while True:
+        over = wait([outcome], timeout=POLL_SECONDS).done
+        for report in ray.get(board.since.remote(seen)):
+            seen += 1
+            on_report(report)
+        if over:
+            return outcome.result()
