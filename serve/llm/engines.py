@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from serve.llm.deployed.engine import Plan
-from serve.llm.settings import Deployed, Vllm
+from serve.llm.huggingface.plan import plan as hugging_face
+from serve.llm.settings import Deployed, HuggingFace, Vllm
 from serve.llm.vllm.plan import plan as vllm
 
 
@@ -16,7 +17,7 @@ class Planner(Protocol):
         ...
 
 
-ENGINES: Mapping[type[Deployed], Planner] = {Vllm: vllm}
+ENGINES: Mapping[type[Deployed], Planner] = {Vllm: vllm, HuggingFace: hugging_face}
 
 
 def plan(name: str, settings: Deployed, *, on_loopback: bool = False) -> Plan:

@@ -21,6 +21,7 @@ from serve.settings import Settings
 
 PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "vllm": (("vllm",), "llm"),
+    "huggingface": (("torch", "transformers", "xgrammar"), "llm"),
     "bedrock": (("httpx", "botocore"), "llm,aws"),
 }
 """Kind of a backend → the packages that it imports, and the extras that have them."""

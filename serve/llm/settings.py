@@ -58,6 +58,19 @@ class Vllm(Deployed):
     start_seconds: float = Field(default=600, gt=0)
 
 
+class HuggingFace(Deployed):
+    """Hugging Face's transformers, for the models that vLLM can't run.
+
+    ``max_length``: must be given where the model names none. ``cache_gib``: of the KV cache, on a CPU. ``batching``:
+    continuous batching where the model can be run so; ``False``: a thread for each answer always.
+    """
+
+    kind: Literal["huggingface"]
+    cache_gib: float = Field(default=1.0, gt=0)
+    batching: bool = True
+    gpus: float = Field(default=0, ge=0, le=1)
+
+
 class Guardrail(Section):
     id: str = Field(min_length=1)
     version: str = Field(default="DRAFT", min_length=1)
@@ -85,7 +98,7 @@ class Bedrock(Section):
     endpoint: str | None = Field(default=None, min_length=1)
 
 
-BackendSettings = Annotated[Vllm | Bedrock, Field(discriminator="kind")]
+BackendSettings = Annotated[HuggingFace | Vllm | Bedrock, Field(discriminator="kind")]
 
 
 class Route(Section):

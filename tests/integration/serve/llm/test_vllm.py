@@ -12,26 +12,22 @@ from typing import Any
 import httpx
 import pytest
 import ray
-from ray import serve as ray_serve
 
 from serve.gateway.errors import BackendError, Unavailable
-from serve.llm.backend import Completed, Operation, Tokens
+from serve.llm.backend import Completed, Tokens
 from serve.llm.deployed.backend import DeployedBackend, DeployedStream
 from serve.llm.deployed.deployment import deployment_name
 from tests.integration.serve import processes
-from tests.integration.serve.llm import vllm_on_ray
+from tests.integration.serve.llm import calls, vllm_on_ray
+from tests.integration.serve.llm.calls import APPLICATION, NAME, chat, stream, text, until_none, whole
 from tests.integration.serve.llm.vllm_on_ray import Run
 from tests.integration.serve.llm.wrong_bodies import WRONG
 
 pytestmark = pytest.mark.integration
 
-APPLICATION = "language"
-NAME = "small"
 ADAPTER = "odd"
 DEPLOYMENT = deployment_name("vllm", NAME)
 REPLICA = f"ray::ServeReplica:{APPLICATION}:{DEPLOYMENT}"
-
-CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 @pytest.fixture(scope="module")
@@ -55,42 +51,7 @@ def backend(serving: None, tmp_path_factory: pytest.TempPathFactory) -> Deployed
 
 @pytest.fixture(scope="module")
 def running(backend: DeployedBackend) -> Callable[[], Awaitable[int]]:
-    """The engine's own count of requests."""
-    found: list[Any] = []
-
-    async def count() -> int:
-        if not found:
-            found.append(ray_serve.get_deployment_handle(DEPLOYMENT, APPLICATION))
-        requests: int = await found[0].running.remote()
-        return requests
-
-    return count
-
-
-def chat(**fields: Any) -> dict[str, Any]:
-    return {"model": NAME, "messages": CAPITAL, "max_tokens": 24, "temperature": 0} | fields
-
-
-def streamed(body: dict[str, Any]) -> dict[str, Any]:
-    return body | {"stream": True, "stream_options": {"include_usage": True}}
-
-
-async def whole(backend: DeployedBackend, body: dict[str, Any], operation: Operation = "chat") -> Completed:
-    found = await backend.run(operation, body)
-    assert isinstance(found, Completed)
-    return found
-
-
-async def stream(backend: DeployedBackend, body: dict[str, Any], operation: Operation = "chat") -> DeployedStream:
-    found = await backend.run(operation, streamed(body))
-    assert isinstance(found, DeployedStream)
-    return found
-
-
-async def until_none(running: Callable[[], Awaitable[int]]) -> None:
-    async with asyncio.timeout(10):
-        while await running():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    return calls.running(DEPLOYMENT, APPLICATION)
 
 
 async def process(what: str) -> int:
@@ -102,11 +63,6 @@ async def process(what: str) -> int:
                 return found[0]
             # What a process that is at work is called can't be read at every moment.
             await asyncio.sleep(0.1)
-
-
-def text(document: dict[str, Any]) -> str:
-    content: str = document["choices"][0]["message"]["content"]
-    return content
 
 
 class TestAnswers:
@@ -328,14 +284,7 @@ class TestRefused:
     @pytest.mark.parametrize("wrong", WRONG)
     @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
     def test_what_is_wrong_is_said(self, backend: DeployedBackend, run: Run, wrong: str, as_stream: bool) -> None:
-        fields, status, code, param = WRONG[wrong]
-        body = chat(**fields)
-        with pytest.raises(BackendError) as caught:
-            run(backend.run("chat", streamed(body) if as_stream else body))
-        assert caught.value.status == status
-        assert code is None or caught.value.openai_code == code
-        assert param is None or caught.value.param == param
-        assert 0 < len(str(caught.value)) < 1000
+        run(calls.refused(backend, wrong, as_stream=as_stream))
 
     def test_the_model_makes_no_embeddings(self, backend: DeployedBackend, run: Run) -> None:
         with pytest.raises(BackendError) as caught:

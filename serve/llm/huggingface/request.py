@@ -1,0 +1,289 @@
+"""OpenAI's requests, as far as this engine answers them, and what they ask for.
+
+https://platform.openai.com/docs/api-reference. Beside OpenAI's: ``top_k`` and ``ignore_eos``, as vLLM has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from serve.llm.backend import Body, Operation
+from serve.llm.deployed.messages import Refused
+from serve.llm.deployed.refusals import MOST_CHOICES, rejection, short
+
+COMPLETION_TOKENS = 16
+"""Of a completion that says nothing else, as at OpenAI."""
+
+INT64 = 2**63
+
+
+class Rejected(Exception):
+    """The request is not answered. Raw: ``(refused,)``."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused)
+        self.refused = refused
+
+
+def rejected(param: str, reason: str, code: str = "invalid_value") -> Rejected:
+    return Rejected(Refused(400, code, short(f"{param}: {reason}"), param))
+
+
+def _texts(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _content(value: object) -> object:
+    """Parts of a text are one."""
+    if not isinstance(value, list):
+        return value
+    for part in value:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise ValueError("expected a text, or parts of the type text")
+    return "".join(part["text"] for part in value)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StreamOptions(_Model):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Function(_Model):
+    name: str = Field(min_length=1, max_length=64)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Model):
+    type: Literal["function"]
+    function: Function
+
+
+class Called(_Model):
+    name: str
+    arguments: str
+
+
+class ToolCall(_Model):
+    id: str
+    type: Literal["function"]
+    function: Called
+
+
+class Message(_Model):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[str | None, BeforeValidator(_content)] = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class JsonSchema(_Model):
+    name: str = Field(min_length=1, max_length=64)
+    description: str | None = None
+    definition: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Model):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class _Request(_Model):
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    max_tokens: int | None = Field(default=None, ge=1)
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]] | None, BeforeValidator(_texts)] = Field(
+        default=None, max_length=4
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1)
+    seed: int | None = Field(default=None, ge=-INT64, lt=INT64)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(default=None, max_length=1024)
+    response_format: ResponseFormat | None = None
+    ignore_eos: bool = False
+    user: str | None = None
+
+
+class ChatRequest(_Request):
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+
+
+class CompletionRequest(_Request):
+    prompt: Any
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    echo: Literal[False] | None = None
+    suffix: None = None
+    best_of: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen. ``logprobs``: how many of the likeliest are told with each; ``None``: not even its own."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    presence: float = 0.0
+    frequency: float = 0.0
+    bias: Mapping[int, float] | None = None
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request. ``schema``: JSON Schema of the answer; ``{}``: any JSON; ``None``: any text.
+
+    ``prompts``: texts or their tokens, of completions; ``messages`` and ``tools``: as a chat template takes them.
+    """
+
+    operation: Operation
+    sampling: Sampling
+    n: int
+    most_tokens: int | None
+    stops: tuple[str, ...]
+    stream: bool
+    schema: str | None
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    prompts: list[str | list[int]]
+
+
+def read(operation: Operation, body: Body) -> Asked:
+    """``operation``: one of ``chat`` and ``completions``.
+
+    Raises:
+        Rejected: the body is not OpenAI's, or asks for what this engine can't do.
+    """
+    request: ChatRequest | CompletionRequest
+    try:
+        request = (ChatRequest if operation == "chat" else CompletionRequest).model_validate(dict(body))
+    except ValidationError as error:
+        raise Rejected(_refused(error)) from error
+    if isinstance(request, ChatRequest):
+        if request.top_logprobs is not None and not request.logprobs:
+            raise rejected("top_logprobs", "expected none where logprobs is not true")
+        _check_tool_choice(request)
+        most = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+        logprobs = (request.top_logprobs or 0) if request.logprobs else None
+        messages, prompts = [_message(message) for message in request.messages], []
+        use_tools = bool(request.tools) and request.tool_choice != "none"
+        tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()] if use_tools else None
+    else:
+        if request.best_of not in (None, request.n or 1):
+            raise rejected("best_of", "expected none, or as many as n")
+        most = request.max_tokens if request.max_tokens is not None else COMPLETION_TOKENS
+        logprobs, messages, tools, prompts = request.logprobs, [], None, _prompts(request.prompt)
+    return Asked(
+        operation=operation,
+        sampling=Sampling(
+            temperature=1.0 if request.temperature is None else request.temperature,
+            top_p=1.0 if request.top_p is None else request.top_p,
+            top_k=max(0, request.top_k or 0),
+            seed=request.seed,
+            presence=request.presence_penalty or 0.0,
+            frequency=request.frequency_penalty or 0.0,
+            bias=_bias(request.logit_bias),
+            logprobs=logprobs,
+            ignore_eos=request.ignore_eos,
+        ),
+        n=request.n or 1,
+        most_tokens=most,
+        stops=tuple(request.stop or ()),
+        stream=bool(request.stream),
+        schema=_schema(request.response_format),
+        messages=messages,
+        tools=tools,
+        prompts=prompts,
+    )
+
+
+def _refused(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = ".".join(str(part) for part in first["loc"]) or None
+    if first["type"] == "extra_forbidden":
+        return rejection({"type": first["type"], "msg": f"Unrecognized request argument supplied: {param}"}, param)
+    return rejection(first, param)
+
+
+def _check_tool_choice(request: ChatRequest) -> None:
+    """A template shows the model its tools; nothing here makes it take one."""
+    choice = request.tool_choice
+    if choice is None or choice == "none":
+        return
+    if choice == "auto" and request.tools:
+        return
+    if choice == "auto":
+        raise rejected("tool_choice", "expected none without tools")
+    raise rejected("tool_choice", 'expected "auto" or "none": this engine can\'t make the model call a tool')
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """As chat templates know it: without the roles that only OpenAI has, and with arguments as objects."""
+    found = message.model_dump(exclude_none=True, exclude={"refusal"})
+    found["role"] = {"developer": "system", "function": "tool"}.get(message.role, message.role)
+    found.setdefault("content", "")
+    for call in found.get("tool_calls", ()):
+        try:
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+        except ValueError:
+            # It's what the model said then; a template can show it as a text too.
+            continue
+    return found
+
+
+def _bias(given: Mapping[str, float] | None) -> dict[int, float] | None:
+    try:
+        return {int(token): value for token, value in given.items()} if given else None
+    except ValueError as error:
+        raise rejected("logit_bias", "expected numbers of tokens as keys") from error
+
+
+def _prompts(prompt: object) -> list[str | list[int]]:
+    if isinstance(prompt, str):
+        return [prompt]
+    if isinstance(prompt, list) and prompt:
+        if all(type(part) is int for part in prompt):
+            return [prompt]
+        if all(isinstance(part, str) or (isinstance(part, list) and _are_tokens(part)) for part in prompt):
+            return list(prompt)
+    raise rejected("prompt", "expected a text, its tokens, or several of these", "invalid_type")
+
+
+def _are_tokens(tokens: list[Any]) -> bool:
+    return bool(tokens) and all(type(token) is int for token in tokens)
+
+
+def _schema(form: ResponseFormat | None) -> str | None:
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return "{}"
+    if form.json_schema is None:
+        raise rejected("response_format.json_schema", "expected one", "missing_required_parameter")
+    return json.dumps(form.json_schema.definition)

@@ -1,0 +1,290 @@
+"""A real small model in transformers on a real Ray Serve, batched and a thread for each answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import ray
+from ray import serve as ray_serve
+
+from serve.context import RequestContext
+from serve.gateway.errors import BackendError, Unavailable
+from serve.llm.backend import Completed, Operation, Stream, Tokens
+from serve.llm.deployed.backend import DeployedBackend, DeployedStream
+from serve.llm.deployed.deployment import deployment_name
+from serve.llm.settings import HuggingFace
+from tests.integration.serve import processes
+from tests.integration.serve.llm import calls, vllm_on_ray
+from tests.integration.serve.llm.calls import NAME, chat, stream, text, until_none, whole
+from tests.integration.serve.llm.vllm_on_ray import Run
+from tests.integration.serve.llm.wrong_bodies import WRONG
+from tests.unit.serve.language import house, listening
+
+pytestmark = pytest.mark.integration
+
+DEPLOYMENT = deployment_name("huggingface", NAME)
+ENDLESS = chat(max_tokens=1500, ignore_eos=True)
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 9}},
+    "required": ["city", "people"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    backend: DeployedBackend
+    application: str
+
+    async def running(self) -> int:
+        return await calls.running(DEPLOYMENT, self.application)()
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with vllm_on_ray.event_loop() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def both(run: Run) -> Iterator[Mapping[str, Served]]:
+    with vllm_on_ray.serving(run):
+        yield {
+            way: Served(vllm_on_ray.deploy(NAME, settings(batching=way == "batched"), way), way)
+            for way in ("batched", "threads")
+        }
+
+
+@pytest.fixture(params=["batched", "threads"])
+def served(both: Mapping[str, Served], request: pytest.FixtureRequest) -> Served:
+    return both[request.param]
+
+
+@pytest.fixture
+def batched(both: Mapping[str, Served]) -> Served:
+    return both["batched"]
+
+
+def settings(**fields: Any) -> HuggingFace:
+    small = {"dtype": "float32", "max_length": 2048, "sequences": 4, "cache_gib": 0.5}
+    model = str(vllm_on_ray.model())
+    return HuggingFace.model_validate({"kind": "huggingface", "model": model} | small | fields)
+
+
+async def chunks(served: Served, body: dict[str, Any]) -> tuple[list[dict[str, Any]], Tokens]:
+    answer = await stream(served.backend, body)
+    return [dict(chunk) async for chunk in answer], answer.tokens
+
+
+class TestAnswers:
+    def test_whole(self, served: Served, run: Run) -> None:
+        found = run(whole(served.backend, chat()))
+        assert text(found.document) == "The capital of France is Paris."
+        assert found.document["choices"][0]["finish_reason"] == "stop"
+        usage = found.document["usage"]
+        assert found.tokens == Tokens(usage["prompt_tokens"], usage["completion_tokens"])
+        assert 0 < found.tokens.output < 24
+
+    def test_streamed(self, served: Served, run: Run) -> None:
+        made, tokens = run(chunks(served, chat()))
+        parts = [chunk["choices"][0]["delta"].get("content") or "" for chunk in made if chunk["choices"]]
+        assert "".join(parts) == "The capital of France is Paris."
+        assert len([part for part in parts if part]) > 2
+        assert made[0]["choices"][0]["delta"]["role"] == "assistant"
+        assert made[-2]["choices"][0]["finish_reason"] == "stop"
+        assert made[-1]["usage"]["completion_tokens"] == tokens.output
+        assert not any(chunk.get("usage") for chunk in made[:-1])
+
+    def test_completions_of_several_prompts(self, served: Served, run: Run) -> None:
+        body = {"model": NAME, "prompt": ["Paris is", "Rome is"], "max_tokens": 4, "temperature": 0, "logprobs": 1}
+        found = run(whole(served.backend, body, "completions"))
+        choices = found.document["choices"]
+        assert [choice["index"] for choice in choices] == [0, 1]
+        assert [choice["finish_reason"] for choice in choices] == ["length", "length"]
+        assert all("".join(choice["logprobs"]["tokens"]) == choice["text"] for choice in choices)
+        assert found.tokens.output == 8
+
+    @pytest.mark.parametrize("stop", [" Paris", ["nothing", "is the capital of France is P", "France is P"]])
+    def test_a_stop_is_not_told_though_it_spans_tokens(self, served: Served, run: Run, stop: Any) -> None:
+        found = run(whole(served.backend, chat(stop=stop)))
+        assert text(found.document).rstrip() in ("The capital of France is", "The capital of")
+        assert found.document["choices"][0]["finish_reason"] == "stop"
+        run(until_none(served.running))
+
+    def test_a_schema_is_kept_to(self, served: Served, run: Run) -> None:
+        form = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
+        found = json.loads(text(run(whole(served.backend, chat(max_tokens=64, response_format=form))).document))
+        assert found.keys() == {"city", "people"}
+
+    def test_several_choices_with_a_seed_repeat(self, served: Served, run: Run) -> None:
+        def ask(seed: int) -> list[str]:
+            body = chat(n=2, temperature=1.5, seed=seed, max_tokens=8)
+            return [choice["message"]["content"] for choice in run(whole(served.backend, body)).document["choices"]]
+
+        assert ask(7) == ask(7)
+        assert len({*ask(7), *ask(8)}) == 4
+
+    def test_logprobs(self, served: Served, run: Run) -> None:
+        found = run(whole(served.backend, chat(logprobs=True, top_logprobs=2)))
+        content = found.document["choices"][0]["logprobs"]["content"]
+        assert len(content) == found.tokens.output
+        # The likeliest was taken each time.
+        assert all(token["logprob"] == token["top_logprobs"][0]["logprob"] <= 0 for token in content)
+
+    def test_a_bias_forbids_tokens(self, served: Served, run: Run) -> None:
+        ids = {str(token): -100 for token in range(1000)}
+        body = {"model": NAME, "prompt": "2 + 2 =", "max_tokens": 6, "temperature": 0}
+        free, bound = (run(whole(served.backend, body | {"logit_bias": each}, "completions")) for each in (None, ids))
+        assert bound.document["choices"][0]["text"] != free.document["choices"][0]["text"]
+
+    def test_more_at_once_than_are_worked_on(self, served: Served, run: Run) -> None:
+        async def work() -> list[Completed]:
+            return await asyncio.gather(*(whole(served.backend, chat()) for _ in range(8)))
+
+        assert all("Paris" in text(found.document) for found in run(work()))
+
+    def test_openais_client(self, batched: Served, run: Run, tmp_path: Path) -> None:
+        made = house(tmp_path / "log")
+
+        async def through(
+            operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str
+        ) -> Completed | Stream:
+            context.model, context.version = NAME, NAME
+            return await DeployedBackend(NAME, DEPLOYMENT, application="batched").run(operation, body)
+
+        made.plane.run = through  # type: ignore[method-assign]
+        with listening(made):
+            chats = made.client().chat.completions
+            answer = chats.create(model=NAME, messages=calls.CAPITAL, temperature=0)  # type: ignore[arg-type]
+            assert answer.choices[0].message.content == "The capital of France is Paris."
+            with chats.stream(model=NAME, messages=calls.CAPITAL, temperature=0) as streaming:  # type: ignore[arg-type]
+                streaming.until_done()
+                last = streaming.get_final_completion()
+            assert last.choices[0].message.content == answer.choices[0].message.content
+            assert last.choices[0].finish_reason == "stop"
+
+    def test_the_engines_metrics_are_rays(self, batched: Served, run: Run) -> None:
+        run(whole(batched.backend, chat()))
+
+        async def exported() -> str:
+            address = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+            async with httpx.AsyncClient() as client, asyncio.timeout(60):
+                while "ray_huggingface_generation_tokens" not in (found := (await client.get(address)).text):  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+            return found
+
+        assert "ray_huggingface_num_requests_running{" in run(exported())
+
+
+class TestGone:
+    def test_a_stream_that_is_closed_is_aborted_and_counted(self, served: Served, run: Run) -> None:
+        async def work() -> tuple[int, DeployedStream]:
+            answer = await stream(served.backend, ENDLESS)
+            for _ in range(6):
+                await anext(answer)
+            during = await served.running()
+            await answer.aclose()
+            await until_none(served.running)
+            return during, answer
+
+        during, answer = run(work())
+        assert during == 1
+        assert answer.tokens.input > 0
+        assert 5 <= answer.tokens.output < 1500
+
+    def test_whole_answers_that_nobody_waits_for_are_aborted(self, served: Served, run: Run) -> None:
+        async def work() -> None:
+            # More than are worked on: the others wait for a place.
+            tasks = [asyncio.create_task(served.backend.run("chat", ENDLESS)) for _ in range(6)]
+            async with asyncio.timeout(30):
+                while await served.running() < 6:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            for task in tasks:
+                task.cancel()
+            await until_none(served.running)
+
+        run(work())
+
+    def test_more_than_may_wait_is_refused(self, batched: Served, run: Run) -> None:
+        async def work() -> list[BaseException | Completed | DeployedStream]:
+            tasks = [asyncio.create_task(batched.backend.run("chat", ENDLESS)) for _ in range(24)]
+            done, left = await asyncio.wait(tasks, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            await until_none(batched.running)
+            return [task.exception() or task.result() for task in done]
+
+        refused = run(work())
+        assert refused
+        assert all(isinstance(answer, Unavailable) for answer in refused)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("wrong", WRONG)
+    @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
+    def test_what_is_wrong_is_said(self, batched: Served, run: Run, wrong: str, as_stream: bool) -> None:
+        run(calls.refused(batched.backend, wrong, as_stream=as_stream))
+
+    def test_the_model_makes_no_embeddings(self, batched: Served, run: Run) -> None:
+        with pytest.raises(BackendError) as caught:
+            run(batched.backend.run("embeddings", {"model": NAME, "input": "x"}))
+        assert caught.value.status == 404
+
+    def test_nothing_is_left_and_it_answers(self, served: Served, run: Run) -> None:
+        assert run(served.running()) == 0
+        assert "Paris" in text(run(whole(served.backend, chat())).document)
+
+
+class TestLost:
+    """Last: it costs a start of the engine."""
+
+    def test_an_answer_ends_in_an_error_and_the_next_start_answers(self, batched: Served, run: Run) -> None:
+        async def cut() -> DeployedStream:
+            answer = await stream(batched.backend, ENDLESS)
+            await anext(answer)
+            replica = f"ray::ServeReplica:batched:{DEPLOYMENT}"
+            [pid] = [pid for pid in processes.family(os.getpid()) if replica in " ".join(processes.command(pid))]
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(Unavailable):
+                async for _ in answer:
+                    pass
+            return answer
+
+        async def until_back() -> None:
+            async with asyncio.timeout(60):
+                while await batched.backend.ready():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+                with pytest.raises(Unavailable):
+                    await batched.backend.run("chat", chat())
+                while not await batched.backend.ready():  # noqa: ASYNC110
+                    await asyncio.sleep(0.5)
+
+        assert run(cut()).tokens.output > 0
+        run(until_back())
+        assert "Paris" in text(run(whole(batched.backend, chat())).document)
+
+
+def test_a_model_that_is_no_cache_of_keys_and_values_answers_too(
+    both: Mapping[str, Served], tmp_path: Path, run: Run
+) -> None:
+    """Mamba, of random weights: what it says means nothing, and that it says it is all that is asked."""
+    from transformers import AutoTokenizer, MambaConfig, MambaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(str(vllm_on_ray.model()))
+    config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, state_size=4, eos_token_id=2)
+    MambaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    backend = vllm_on_ray.deploy(NAME, settings(model=str(tmp_path), max_length=64), "state")
+    assert run(whole(backend, chat(max_tokens=3, ignore_eos=True))).tokens.output == 3
+    ray_serve.delete("state")
