@@ -33,7 +33,7 @@ types: $(DEVELOPMENT)
 	$(RUN)/mypy
 
 unit: $(DEVELOPMENT)
-	$(RUN)/pytest tests/unit
+	$(RUN)/pytest tests/unit --numprocesses=2 --dist=loadfile
 
 integration: $(DEVELOPMENT)
 	$(RUN)/pytest tests/integration
