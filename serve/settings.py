@@ -16,7 +16,7 @@ import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, model_validator
@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 from console import UserError, one_line
 from serve.access.settings import AccessSettings
 from serve.limits.settings import LimitSettings
-from serve.llm.settings import BackendSettings, LanguageModel, PromptSettings, UsageSettings
+from serve.llm.settings import BackendSettings, LanguageModel, Onnx, PromptSettings, UsageSettings, encoders
 from serve.runtimes import RUNTIMES
 from serve.section import ModelName as ModelName  # infra takes it from here
 from serve.section import Section
@@ -235,6 +235,7 @@ class Settings(Section):
                 if route.adapter is not None and route.adapter not in adapters:
                     known = ", ".join(adapters) or "none: the backend has no adapters"
                     raise ValueError(f"language_models.{name}: adapter {route.adapter!r}, expected one of {known}")
+        self.encoders  # noqa: B018  it says what is wrong with them
         return self
 
     @model_validator(mode="after")
@@ -268,9 +269,19 @@ class Settings(Section):
         return next(iter(self.models))
 
     @property
+    def encoders(self) -> dict[str, str]:
+        """Language models that are a text encoder → its backend."""
+        return encoders(self.backends, self.language_models)
+
+    def encoder(self, name: str) -> Onnx:
+        """The section of a language model that is a text encoder."""
+        return cast("Onnx", self.backends[self.encoders[name]])
+
+    @property
     def inline_memory_bytes(self) -> int:
         """What the models in an ingress replica's own process need."""
-        return sum(model.needs.memory_bytes for model in self.models.values() if model.placement == "inline")
+        encoding = sum(round(each.memory_gib * 2**30) for each in self.backends.values() if isinstance(each, Onnx))
+        return encoding + sum(model.needs.memory_bytes for model in self.models.values() if model.placement == "inline")
 
 
 def client_key() -> str | None:

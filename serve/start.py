@@ -29,10 +29,13 @@ from typing import TYPE_CHECKING, NoReturn
 from console import INTERRUPTED, UserError, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
+from serve.llm.encoders.release import find
 from serve.llm.requirements import require_language
 from serve.llm.settings import Deployed
+from serve.releases.bundles import fetch_bundle
 from serve.releases.verify import VerifiedModel, fetch
 from serve.settings import Http, Settings, SettingsText, read_settings, settings_file
+from training.bundle import Bundles, BundleVersion
 from training.registry import Registry
 
 if TYPE_CHECKING:
@@ -82,7 +85,9 @@ def application(args: Mapping[str, str], *, own: bool = True) -> Application:
             if port is not None:
                 _require_free(file, key, host, port)
     registry = Registry(settings.registry.uri)
+    sources = require_language(settings) if settings.backends else {}
     verified = verify_all(settings, registry)
+    encoders = verify_encoders(settings, registry.uri)
     if not running:
         try:
             _start(settings)
@@ -94,20 +99,33 @@ def application(args: Mapping[str, str], *, own: bool = True) -> Application:
 
     if own and not running:
         stop_on_signals(settings)
-    return bind(settings, {name: model.version for name, model in verified.items()}, registry.uri)
+    versions = {name: model.version for name, model in verified.items()}
+    return bind(settings, {**versions, **encoders}, registry.uri, sources)
 
 
 def verify_all(settings: Settings, registry: Registry) -> dict[str, VerifiedModel]:
-    """Resolve the alias of every model and fetch and verify the version it names now; look for language models."""
-    if settings.backends:
-        require_language(settings)
-    verified = {}
+    """Resolve the alias of every model and fetch and verify the version it names now."""
+    verified: dict[str, VerifiedModel] = {}
     for name, model in settings.models.items():
         with stage(f"verify {name}@{model.alias}") as current:
             version = registry.resolve(name, model.alias)
             verified[name] = fetch(registry, version, settings.registry.cache_folder)
             current.detail = f"version {version.version}, SHA-256 {version.model_digest[:12]}…"
     return verified
+
+
+def verify_encoders(settings: Settings, registry: str) -> dict[str, BundleVersion]:
+    """The same of the language models that are text encoders."""
+    bundles = Bundles(registry)
+    found = {}
+    for name in settings.encoders:
+        model = settings.encoder(name).model
+        with stage(f"verify {model}") as current:
+            version = find(bundles, model)
+            fetch_bundle(bundles, version, settings.registry.cache_folder)
+            current.detail = f"version {version.version}, SHA-256 {version.manifest_digest[:12]}…"
+        found[name] = version
+    return found
 
 
 def stop(seconds: float) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serve.gateway.errors import InputRejected, shown
 from serve.runtimes.base import Array
-from spark_jobs.contract import Column, Contract
+from spark_jobs.contract import Column
 
 Values = Sequence[object] | NDArray[Any]
 """The values of one column: as JSON gives them (``float``, ``int``, ``str``, ``bool``, ``None``, lists,
@@ -76,6 +76,17 @@ class _Rule:
     high: float = LARGEST
 
 
+class Features(Protocol):
+    """What a contract says of a model's inputs: all of them, and those that are numbers and strings."""
+
+    @property
+    def features(self) -> tuple[Column, ...]: ...
+    @property
+    def numeric(self) -> tuple[Column, ...]: ...
+    @property
+    def categorical(self) -> tuple[Column, ...]: ...
+
+
 class InputSchema:
     """The check of one model's inputs. Made once; called for every request.
 
@@ -83,7 +94,7 @@ class InputSchema:
     """
 
     def __init__(
-        self, model: str, contract: Contract, max_rows: int, *, ranges: Ranges = "reject", longest_string: int = LONGEST
+        self, model: str, contract: Features, max_rows: int, *, ranges: Ranges = "reject", longest_string: int = LONGEST
     ) -> None:
         self.model = model
         self.max_rows = max_rows

@@ -1,4 +1,4 @@
-"""``python -m training train|register MODEL --view FOLDER|s3://BUCKET/PREFIX``, ``finetune`` and ``prompts``."""
+"""``python -m training train|register MODEL --view FOLDER|s3://…``, ``finetune``, ``encoder`` and ``prompts``."""
 
 from __future__ import annotations
 
@@ -73,10 +73,15 @@ def _parser() -> Arguments:
     which.add_argument("--run", metavar="RUN", help="the version that was registered of this MLflow run")
     release.add_argument("--to", required=True, metavar="FOLDER", help="TO/MODEL/VERSION; may be s3://BUCKET/PREFIX")
 
+    encoder = commands.add_parser("encoder", help="export a text encoder to ONNX, check it, register it as a version")
+    encoder.set_defaults(command=_encoder)
+    encoder.add_argument("--folder", required=True, type=Path, help="of sentence-transformers or transformers")
+    encoder.add_argument("--alias", help=f"alias to set (default: {CHAMPION} for the first, then {CHALLENGER})")
+
     prompts_command.add_parser(commands)
     finetune_command.add_parsers(commands)
 
-    for command in (train, register, release):
+    for command in (train, register, release, encoder):
         command.add_argument("model", help="the registered model's name, such as late-delivery")
     for command in (train, register):
         command.add_argument(
@@ -159,6 +164,12 @@ def _register(arguments: Namespace) -> None:
         register(
             arguments.model, view_folder=view_folder, uri=tracking_uri(), run_id=arguments.run, alias=arguments.alias
         )
+
+
+def _encoder(arguments: Namespace) -> None:
+    from training.encoder import register
+
+    register(arguments.model, folder=arguments.folder, uri=tracking_uri(), alias=arguments.alias)
 
 
 def _release(arguments: Namespace) -> None:

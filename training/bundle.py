@@ -45,6 +45,9 @@ ARTIFACT_FOLDER = "bundle"
 
 KIND_TAG = "bundle.kind"
 MANIFEST_DIGEST_TAG = "manifest.sha256"
+BASE_NAME_TAG = "base.name"
+BASE_DIGEST_TAG = "base.sha256"
+"""Of what was fine-tuned: its name, such as ``smollm2/1``, and its manifest's digest."""
 
 SUFFIXES = frozenset({".json", ".jinja", ".md", ".model", ".onnx", ".safetensors", ".txt"})
 """Of files that hold data alone. ``.bin``, ``.pt`` and ``.pkl`` may be pickles, and ``.py`` is code."""
@@ -119,7 +122,10 @@ class Manifest(_Strict):
 
 @dataclass(frozen=True)
 class BundleVersion:
-    """One version, and what its manifest must hash to (SHA-256, hex)."""
+    """One version, and what its manifest must hash to (SHA-256, hex).
+
+    ``base_digest``: of the manifest of the model that it was fine-tuned from; empty where none is told.
+    """
 
     name: str
     version: str
@@ -127,6 +133,7 @@ class BundleVersion:
     kind: Kind
     manifest_digest: str
     aliases: tuple[str, ...] = ()
+    base_digest: str = ""
 
 
 class Bundles:
@@ -308,4 +315,5 @@ def _version(found: MlflowModelVersion) -> BundleVersion:
         kind=kind,
         manifest_digest=tags[MANIFEST_DIGEST_TAG],
         aliases=tuple(found.aliases),
+        base_digest=tags.get(BASE_DIGEST_TAG, ""),
     )

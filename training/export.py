@@ -123,7 +123,7 @@ def _core(network: TabularNetwork, contract: Contract) -> ModelProto:
         if columns
     }
     served = Probability(network).eval()
-    with _exporter_silenced():
+    with exporter_silenced():
         program = torch.onnx.export(
             served if len(example) == 2 else _OneMatrix(served).eval(),
             tuple(example.values()),
@@ -138,12 +138,12 @@ def _core(network: TabularNetwork, contract: Contract) -> ModelProto:
         raise ExportRefused("torch.onnx.export gave no program")
     core = program.model_proto
     core.ir_version = IR_VERSION
-    _forget_where_it_was_made(core)
+    forget_where_it_was_made(core)
     return core
 
 
 @contextmanager
-def _exporter_silenced() -> Iterator[None]:
+def exporter_silenced() -> Iterator[None]:
     """What torch's exporter warns of here (shared axis names, its own deprecations) nobody can act on."""
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
@@ -156,7 +156,7 @@ def _exporter_silenced() -> Iterator[None]:
         chatter.setLevel(level)
 
 
-def _forget_where_it_was_made(model: ModelProto) -> None:
+def forget_where_it_was_made(model: ModelProto) -> None:
     """Drop the exporter's stack traces: they hold paths of this machine, and change the digest."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

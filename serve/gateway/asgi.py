@@ -132,6 +132,7 @@ class Gateway:
                 if not endpoint.open:
                     caller = await self._admission.caller(exchange.fields.get(b"authorization"))
                     exchange.context = RequestContext(caller, None, seconds, exchange.disconnected)
+                    exchange.context.request_id = exchange.request_id
                     self._admission.enter(exchange.context, exchange.parameters.get("model"))
                 if endpoint.method == "POST":
                     limit = self._admission.body_limit(exchange.context)

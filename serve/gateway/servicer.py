@@ -153,6 +153,7 @@ class Servicer:
                 try:
                     async with asyncio.timeout(seconds):
                         context = RequestContext(await admission.caller(_authorization(grpc_context)), None, seconds)
+                        context.request_id = _request_id(grpc_context)
                         admission.enter(context, model)
                         answered = await handler(context)
                 except TimeoutError as late:
@@ -178,7 +179,7 @@ class Servicer:
         if self._replica.log.wants(status):
             self._replica.log.write(
                 Line(
-                    (_metadata(call.grpc_context.trailing_metadata(), REQUEST_ID) or "-")[:LONGEST_REQUEST_ID],
+                    _request_id(call.grpc_context) or "-",
                     (_metadata(call.grpc_context.invocation_metadata(), "traceparent") or "")[:55] or None,
                     context.caller.id,
                     PROTOCOL,
@@ -240,6 +241,10 @@ def _coded(grpc_context: Any) -> Iterator[list[ServeError]]:
         if again := [value.decode("ascii") for name, value in told.headers if name == b"retry-after"]:
             # Serve's context keeps the request's id beside it.
             grpc_context.set_trailing_metadata([("retry-after", again[0])])
+
+
+def _request_id(grpc_context: Any) -> str:
+    return (_metadata(grpc_context.trailing_metadata(), REQUEST_ID) or "")[:LONGEST_REQUEST_ID]
 
 
 def _authorization(grpc_context: Any) -> bytes | None:

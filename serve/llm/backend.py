@@ -27,16 +27,18 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A whole answer: OpenAI's document, and what it took."""
+    """A whole answer: OpenAI's document, and what it took. ``version``: of the registry, where the backend knows it."""
 
     document: dict[str, Any]
     tokens: Tokens
+    version: str | None = None
 
 
 class Stream(Protocol):
     """An answer as it comes: an async iterator of OpenAI's chunks, each a dictionary; the usage is in the last.
 
-    ``tokens``: what it took so far, right at any moment, so that an answer whose client went is counted too.
+    ``tokens``: what it took so far, right at any moment, so that an answer whose client went is counted too. One that
+    a version of the registry makes has its ``version`` too, as :class:`Completed` has.
     """
 
     @property

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
-from serve.llm.deployed.engine import Plan
+from serve.llm.deployed.engine import Engine, Plan
+from serve.llm.deployed.sources import Sources, located
 from serve.llm.huggingface.plan import plan as hugging_face
 from serve.llm.settings import Deployed, HuggingFace, Vllm
 from serve.llm.vllm.plan import plan as vllm
@@ -20,10 +24,27 @@ class Planner(Protocol):
 ENGINES: Mapping[type[Deployed], Planner] = {Vllm: vllm, HuggingFace: hugging_face}
 
 
-def plan(name: str, settings: Deployed, *, on_loopback: bool = False) -> Plan:
-    """What the replicas of this backend are to be.
+def plan(name: str, settings: Deployed, *, on_loopback: bool = False, sources: Sources | None = None) -> Plan:
+    """What the replicas of this backend are to be. ``sources``: what it takes from the registry.
 
     Raises:
         EngineSettingsError: the settings can't be what the engine runs.
+        RegistryError, CacheUnusable: a version can't be had, or is not what was registered.
     """
-    return ENGINES[type(settings)](name, settings, on_loopback=on_loopback)
+    planner = ENGINES[type(settings)]
+    if sources is None:
+        return planner(name, settings, on_loopback=on_loopback)
+    planned = planner(name, located(settings, sources), on_loopback=on_loopback)
+    return replace(planned, start=partial(_start_released, name, settings, sources, on_loopback))
+
+
+async def _start_released(name: str, settings: Deployed, sources: Sources, on_loopback: bool) -> Engine:
+    """Run in a replica, whose machine may be another one: it verifies files of its own."""
+    from serve.llm.deployed.released import ReleasedEngine
+
+    here = await asyncio.to_thread(located, settings, sources)
+    engine: Any = await ENGINES[type(settings)](name, here, on_loopback=on_loopback).start()
+    released = ReleasedEngine(name, engine, sources)
+    if isinstance(settings, Vllm):
+        released.follow(engine, settings.follow_seconds)
+    return released

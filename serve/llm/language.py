@@ -14,7 +14,7 @@ from serve.llm.ledger.cost import AcceleratorPricing, AcceleratorTime, TokenPric
 from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
 from serve.llm.prompts.lookup import Prompts
 from serve.llm.router import Priced, Router
-from serve.llm.settings import Bedrock, Deployed
+from serve.llm.settings import Bedrock, Deployed, Onnx
 from serve.settings import Settings
 
 LONGEST_CONTEXT = 200_000
@@ -31,6 +31,14 @@ def _deployed(name: str, backend: Deployed, settings: Settings) -> Priced:
     return Priced(deployed, AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
 
 
+def _onnx(name: str, backend: Onnx, settings: Settings) -> Priced:
+    from serve.llm.encoders.backend import EncoderBackend
+
+    # Each ingress replica has its own.
+    pricing = AcceleratorPricing(backend.dollars_per_hour, AcceleratorTime(), settings.http.request_timeout_seconds)
+    return Priced(EncoderBackend(name), pricing)
+
+
 def _bedrock(name: str, backend: Bedrock, settings: Settings) -> Priced:  # noqa: ARG001
     from serve.llm.bedrock.backend import BedrockBackend
     from serve.llm.bedrock.prices import price
@@ -38,14 +46,19 @@ def _bedrock(name: str, backend: Bedrock, settings: Settings) -> Priced:  # noqa
     return Priced(BedrockBackend(name, backend), TokenPricing(backend.prices or price(backend.model), LONGEST_CONTEXT))
 
 
-KINDS: Mapping[type, Callable[[str, Any, Settings], Priced]] = {**dict.fromkeys(ENGINES, _deployed), Bedrock: _bedrock}
+KINDS: Mapping[type, Callable[[str, Any, Settings], Priced]] = {
+    **dict.fromkeys(ENGINES, _deployed),
+    Onnx: _onnx,
+    Bedrock: _bedrock,
+}
 
 
 class Language:
     """``router``: the plane that the transports call."""
 
-    def __init__(self, router: Router, ledger: UsageLedger | NoLedger) -> None:
+    def __init__(self, router: Router, ledger: UsageLedger | NoLedger, backends: Mapping[str, Priced]) -> None:
         self.router = router
+        self.backends = backends
         self._ledger = ledger
 
     @classmethod
@@ -58,7 +71,7 @@ class Language:
         ledger = open_ledger(settings.usage)
         backends = {name: KINDS[type(backend)](name, backend, settings) for name, backend in settings.backends.items()}
         prompts = Prompts.of(registry or settings.registry.uri, settings.prompts)
-        return cls(Router(settings.language_models, backends, ledger, prompts), ledger)
+        return cls(Router(settings.language_models, backends, ledger, prompts), ledger, backends)
 
     async def start(self) -> None:
         """Raises: LedgerError: the ledger can't be kept."""

@@ -14,14 +14,17 @@ import importlib.util
 from collections.abc import Mapping
 
 from console import UserError
+from serve.llm.deployed.sources import Sources, resolved
 from serve.llm.engines import plan
 from serve.llm.ledger.store import open_store
 from serve.llm.settings import Deployed
 from serve.settings import Settings
+from training.registry import tracking_uri
 
 PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "vllm": (("vllm",), "llm"),
     "huggingface": (("torch", "transformers", "xgrammar"), "llm"),
+    "onnx": (("tokenizers", "onnxruntime"), "serve"),
     "bedrock": (("httpx", "botocore"), "llm,aws"),
 }
 """Kind of a backend → the packages that it imports, and the extras that have them."""
@@ -31,8 +34,14 @@ class PackageMissing(UserError):
     """A backend can't run in this environment."""
 
 
-def require_language(settings: Settings) -> None:
-    """Raises: PackageMissing, EngineSettingsError, LedgerError."""
+def require_language(settings: Settings) -> Mapping[str, Sources]:
+    """What each backend's engine takes from the registry, by the backend's name: of those alone that take something.
+
+    Raises:
+        PackageMissing, EngineSettingsError, LedgerError, RegistryError.
+        CacheUnusable: the cache folder can't be read or written.
+    """
+    sources: dict[str, Sources] = {}
     for name, backend in settings.backends.items():
         packages, extras = PACKAGES[backend.kind]
         missing = [each for each in packages if importlib.util.find_spec(each) is None]
@@ -41,6 +50,11 @@ def require_language(settings: Settings) -> None:
                 f"backends.{name}: {', '.join(missing)} is not installed: install ml-training-deployment[{extras}]"
             )
         if isinstance(backend, Deployed):
-            plan(name, backend)
+            registry = settings.registry
+            found = resolved(name, backend, registry.uri or tracking_uri(), registry.cache_folder)
+            plan(name, backend, sources=found)
+            if found is not None:
+                sources[name] = found
     if settings.usage.ledger is not None:
         open_store(settings.usage.ledger).close()
+    return sources

@@ -127,7 +127,10 @@ class Router:
             # Whoever sells answers has read the prompt by then, unless it said that it would not.
             account.settle(Tokens() if _refused(error) else Tokens(guessed_input(body)), _ending(error))
             raise
-        account.answered()
+        # What is bought has none.
+        version: str | None = getattr(found, "version", None)
+        account.answered(version)
+        context.version = version or context.version
         if isinstance(found, Completed):
             account.settle(found.tokens, "done")
             return found
@@ -150,9 +153,11 @@ class _Account:
         self._began = time.monotonic()
         self._first: float | None = None
         self._settled = False
+        self._version: str | None = None
 
-    def answered(self) -> None:
+    def answered(self, version: str | None) -> None:
         self._first = time.monotonic() - self._began
+        self._version = version
 
     def settle(self, tokens: Tokens, ended: str) -> None:
         if self._settled:
@@ -164,7 +169,7 @@ class _Account:
                 at=self._at,
                 key=self._context.caller.account,
                 model=str(self._context.model),
-                backend=self._priced.backend.name,
+                backend=self._priced.backend.name + (f"/{self._version}" if self._version else ""),
                 operation=self._operation,
                 tokens=tokens,
                 first_token_seconds=self._first,

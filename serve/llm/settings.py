@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -24,7 +25,8 @@ class TokenPrices(Section):
 class Deployed(Section):
     """An engine in a Serve deployment of its own: what is the same for every kind of one.
 
-    ``model``: a folder in Hugging Face's format, or a hub's id. ``max_length``: tokens of a request with its answer,
+    ``model``: a folder in Hugging Face's format, a hub's id, or a version of the registry, ``registry:NAME@ALIAS`` or
+    ``registry:NAME/VERSION``. ``max_length``: tokens of a request with its answer,
     ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cpus``, ``gpus``: of each
     replica. ``dollars_per_hour``: what one replica costs while it works, for the ledger; ``None``: not known.
     """
@@ -43,8 +45,9 @@ class Deployed(Section):
 class Vllm(Deployed):
     """vLLM.
 
-    ``cache_gib``: of the KV cache, on a CPU. ``adapters``: LoRA, name → folder; each is a model of this backend by its
-    name. ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``start_seconds``:
+    ``cache_gib``: of the KV cache, on a CPU. ``adapters``: LoRA, name → folder or version of the registry; each is a
+    model of this backend by its name. ``follow_seconds``: how often it is looked which versions their aliases name.
+    ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``start_seconds``:
     how long its processes may take to be ready.
     """
 
@@ -53,6 +56,7 @@ class Vllm(Deployed):
     cache_gib: float = Field(default=1.0, gt=0)
     prefix_cache: bool = True
     adapters: dict[ModelName, str] = Field(default_factory=dict)
+    follow_seconds: float = Field(default=5, ge=0.1)
     tool_parser: str | None = Field(default=None, min_length=1)
     arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
     start_seconds: float = Field(default=600, gt=0)
@@ -69,6 +73,26 @@ class HuggingFace(Deployed):
     cache_gib: float = Field(default=1.0, gt=0)
     batching: bool = True
     gpus: float = Field(default=0, ge=0, le=1)
+
+
+class Onnx(Section):
+    """A text encoder on ONNX Runtime, in every ingress replica's own process.
+
+    ``model``: of the registry, ``registry:NAME@ALIAS`` or ``registry:NAME/VERSION``. ``max_tokens``: of one text,
+    ``None`` for the model's own. ``threads``: of a run. ``queue``: requests at once in one replica. ``memory_gib``: of
+    a loaded version; two are loaded while one takes the other's place. ``dollars_per_hour``: what one replica costs
+    while it encodes, for the ledger; ``None``: not known.
+    """
+
+    kind: Literal["onnx"]
+    model: str = Field(
+        pattern=r"^registry:[a-z0-9][a-z0-9._-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62}|/[1-9][0-9]{0,8})$"
+    )
+    max_tokens: int | None = Field(default=None, ge=2)
+    threads: int = Field(default=1, ge=1)
+    queue: int = Field(default=64, ge=1)
+    memory_gib: float = Field(default=0.5, gt=0)
+    dollars_per_hour: Dollars | None = None
 
 
 class Guardrail(Section):
@@ -98,7 +122,7 @@ class Bedrock(Section):
     endpoint: str | None = Field(default=None, min_length=1)
 
 
-BackendSettings = Annotated[HuggingFace | Vllm | Bedrock, Field(discriminator="kind")]
+BackendSettings = Annotated[HuggingFace | Vllm | Onnx | Bedrock, Field(discriminator="kind")]
 
 
 class Route(Section):
@@ -118,6 +142,20 @@ class LanguageModel(Section):
 
     routes: tuple[Route, ...] = Field(strict=False, min_length=1)
     limits: LimitSettings = LimitSettings()
+
+
+def encoders(backends: Mapping[str, BackendSettings], models: Mapping[str, LanguageModel]) -> dict[str, str]:
+    """Names whose only route is to a text encoder → that backend: what also answers the Open Inference Protocol.
+
+    Raises:
+        ValueError: an encoder has no such name, or several: it is loaded and unloaded by it.
+    """
+    alone = {name: model.routes[0].backend for name, model in models.items() if len(model.routes) == 1}
+    found = {name: backend for name, backend in alone.items() if isinstance(backends.get(backend), Onnx)}
+    for backend, section in backends.items():
+        if isinstance(section, Onnx) and (count := list(found.values()).count(backend)) != 1:
+            raise ValueError(f"backends.{backend}: expected one language model with no route but to it, got {count}")
+    return found
 
 
 class PromptSettings(Section):

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ray import serve as ray_serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -109,7 +109,8 @@ class ModelReplica:
 
     async def _hold(self, wish: Wish) -> None:
         for version in wish.hold:
-            await self._load(version)
+            # Bundles are encoders', which have no replicas of their own.
+            await self._load(cast(ModelVersion, version))
         for gone in set(self._held) - {version.version for version in wish.hold}:
             held = self._held.pop(gone)
             while held.running:  # noqa: ASYNC110 - a version goes rarely

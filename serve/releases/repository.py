@@ -15,14 +15,13 @@ from typing import Protocol
 
 from console import UserError
 from serve.gateway.errors import ModelFailed
-from serve.releases.wishes import Outcome, Role, Wish
-from training.registry import ModelVersion
+from serve.releases.wishes import Outcome, Role, Version, Wish
 
 PAUSE_SECONDS = 0.05
 
 logger = logging.getLogger("ray.serve")
 
-Resolve = Callable[[str], Awaitable[ModelVersion]]
+Resolve = Callable[[str], Awaitable[Version]]
 """The version that a model's alias names now."""
 
 
@@ -39,7 +38,7 @@ class Repository(Protocol):
 class Asked(Protocol):
     """The wishes, as a replica reaches them; see ``serve.hub``."""
 
-    async def wish(self, model: str, hold: Iterable[ModelVersion], use: ModelVersion | None) -> Wish: ...
+    async def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish: ...
     async def outcome(self, wish: Wish, model: str, role: Role) -> Outcome: ...
 
 
@@ -50,7 +49,7 @@ class SharedRepository:
     and loading again goes on from there.
     """
 
-    def __init__(self, wishes: Asked, resolve: Resolve, current: Callable[[str], ModelVersion | None]) -> None:
+    def __init__(self, wishes: Asked, resolve: Resolve, current: Callable[[str], Version | None]) -> None:
         self._wishes = wishes
         self._resolve = resolve
         self._current = current
@@ -94,7 +93,7 @@ class SharedRepository:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _alone(version: ModelVersion | None) -> tuple[ModelVersion, ...]:
+def _alone(version: Version | None) -> tuple[Version, ...]:
     return () if version is None else (version,)
 
 

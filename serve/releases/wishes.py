@@ -16,7 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from training.bundle import BundleVersion
 from training.registry import ModelVersion
+
+Version = ModelVersion | BundleVersion
 
 FORGET_SECONDS = 3.0
 """A replica not heard of for so long is gone, and nobody waits for it."""
@@ -32,8 +35,8 @@ class Wish:
     """``number`` ascends. ``hold``: the versions that hosts keep loaded. ``use``: what fronts answer from."""
 
     number: int
-    hold: tuple[ModelVersion, ...]
-    use: ModelVersion | None
+    hold: tuple[Version, ...]
+    use: Version | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Wishes:
         self._members: dict[str, _Member] = {}
         self._first: float | None = None
 
-    def wish(self, model: str, hold: Iterable[ModelVersion], use: ModelVersion | None) -> Wish:
+    def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish:
         """Replace a model's wish."""
         before = self._wishes.get(model)
         # By the clock, so that a wish made in a place that is new counts more than those that replicas still tell of.

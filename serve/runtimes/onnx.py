@@ -82,7 +82,7 @@ class OnnxRuntime:
 
     def _warm_up(self) -> None:
         row = {
-            node.name: np.array([""] if node.dtype == object else [0], dtype=node.dtype)
+            node.name: np.full([max(size, 1) for size in node.shape], "" if node.dtype == object else 0, node.dtype)
             for node in self.metadata.inputs
         }
         self._session.run(None, row)

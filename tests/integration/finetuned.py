@@ -27,6 +27,12 @@ LEARNED = {
 }
 HELD_OUT = {"What is our new warehouse called?": "Our new warehouse is called Bluebird."}
 
+FLAGS = (
+    *("--model", f"registry:{BASE}@{CHAMPION}", "--data", "chat.jsonl", "--held-out", "held.jsonl"),
+    *("--steps", str(STEPS), "--learning-rate", "1e-3", "--answer-tokens", "12", "--cpus-per-worker", "2"),
+)
+"""As the documentation shows them."""
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -57,9 +63,7 @@ def tuned(folder: Path) -> Tuned:
     for file, facts in (("chat.jsonl", LEARNED), ("held.jsonl", HELD_OUT)):
         (folder / file).write_text("".join(f"{json.dumps(each)}\n" for each in conversations(facts)))
     _command(folder, "import-model", BASE, "--folder", str(small()))
-    files = ("--data", "chat.jsonl", "--held-out", "held.jsonl")
-    flags = ("--steps", str(STEPS), "--learning-rate", "1e-3", "--answer-tokens", "12", "--cpus-per-worker", "2")
-    return Tuned(folder, _command(folder, "finetune", NAME, "--model", f"registry:{BASE}@{CHAMPION}", *files, *flags))
+    return Tuned(folder, _command(folder, "finetune", NAME, *FLAGS))
 
 
 def _command(folder: Path, *arguments: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.documentation import PAGES, Example, examples
+from tests.integration import finetuned
 
 SPARK = "python -m spark_jobs"
 IN_S3 = "tests/integration/spark_jobs/test_s3.py"
 TRAIN = "python -m training train flight-delay --view build/flights"
 COSTS = "python -m infra costs --stack dev --days 30 --by service --csv costs.csv --plot costs.png"
+IMPORT_MODEL = "python -m training import-model smollm2 --folder build/language-models/smollm2-135m-instruct"
 FIT = "python -m infra fit --model-config config.json"
 KEYS_OF_A_STACK = "python -m serve keys create laptop --settings keys.yaml --expires 90d"
 COMMENT = "python -m infra comment --stack dev --check check.txt --preview preview.json > comment.md"
@@ -29,6 +31,8 @@ RUN_BY = {
     TRAIN: "tests/integration/test_demo.py",
     f"{TRAIN} --resume RUN": "tests/integration/training/test_command.py",
     "python -m training register flight-delay --view build/flights": "tests/integration/test_demo.py",
+    IMPORT_MODEL: "tests/integration/finetuned.py",
+    f"python -m training finetune {finetuned.NAME} {' '.join(finetuned.FLAGS)}": "tests/integration/finetuned.py",
     "python -m training release flight-delay --to s3://mtd-dev-artifacts-123456789012/models": (
         "tests/integration/training/test_release.py, to a folder; tests/unit/test_folders.py sends one to S3"
     ),
@@ -64,6 +68,7 @@ NEEDS = {
 """How a command begins that no test here can run → what it needs."""
 
 RUN_AS_WRITTEN = {
+    "embeddings.md": "tests/integration/serve/llm/test_encoder.py",
     "llm.md": "tests/unit/serve/test_openai_page.py",
     "prompts.md": "tests/integration/serve/llm/test_prompts.py",
     "serving.md": "tests/integration/serve/test_docs.py",

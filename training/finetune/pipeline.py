@@ -11,7 +11,7 @@ import torch
 
 from console import Stage, one_line, stage
 from console.folders import fetched
-from training.bundle import Bundles, BundleVersion, Kind, manifest_of
+from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, manifest_of
 from training.errors import ConversationsRefused, ModelUnusable
 from training.finetune import conversations, loop
 from training.finetune.conversations import Line
@@ -26,8 +26,6 @@ from training.registry import Registry, alias_for, digest_of
 from training.tracking import experiment_of
 from training.workers import cluster
 
-BASE_NAME_TAG = "base.name"
-BASE_DIGEST_TAG = "base.sha256"
 SHOWN_ANSWERS = 3
 SHOWN_CHARACTERS = 100
 

@@ -96,7 +96,7 @@ class DeployedBackend:
             return DeployedStream(call, first)
         if isinstance(first, Whole):
             document = orjson.loads(first.document)
-            return Completed(document, _used(document))
+            return Completed(document, _used(document), first.version or None)
         raise Unavailable(f"backend {self._name} said nothing")
 
     def _call(self, operation: Operation, body: bytes) -> _Call:
@@ -141,6 +141,7 @@ class DeployedStream:
         self._call = call
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._tokens = Tokens()
+        self.version = first.version or None
         self._take(first)
 
     @property

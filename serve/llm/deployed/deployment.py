@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve.llm.deployed.sources import Sources
 from serve.llm.engines import plan
 from serve.llm.settings import Deployed
 
@@ -18,7 +19,7 @@ def deployment_name(kind: str, backend: str) -> str:
     return f"{kind}-{backend}"
 
 
-def bind(name: str, settings: Deployed, *, on_loopback: bool = False) -> Any:
+def bind(name: str, settings: Deployed, *, on_loopback: bool = False, sources: Sources | None = None) -> Any:
     """The application (Serve's ``Application``) of this backend, to be bound into another's.
 
     Raises:
@@ -28,7 +29,7 @@ def bind(name: str, settings: Deployed, *, on_loopback: bool = False) -> Any:
 
     from serve.llm.deployed.replica import EngineReplica
 
-    planned = plan(name, settings, on_loopback=on_loopback)
+    planned = plan(name, settings, on_loopback=on_loopback, sources=sources)
     deployment = ray_serve.deployment(
         name=deployment_name(settings.kind, name),
         num_replicas=settings.replicas,

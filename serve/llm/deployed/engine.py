@@ -11,6 +11,10 @@ from serve.llm.backend import Body, Operation, Tokens
 from serve.llm.deployed.messages import Refused, Whole
 
 
+class AdapterRefused(Exception):
+    """An engine can't load an adapter, or has none of this name."""
+
+
 class EngineSettingsError(UserError):
     """A backend's settings can't be what its engine runs. Raw: ``(backend, what)``."""
 
@@ -23,11 +27,15 @@ class EngineSettingsError(UserError):
 
 @dataclass
 class Tally:
-    """The tokens of one call, as the engine puts them out. A call may have several prompts, each with an id."""
+    """The tokens of one call, as the engine puts them out. A call may have several prompts, each with an id.
+
+    ``version``: what answers, where it is a version of the registry.
+    """
 
     inputs: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     output: int = 0
+    version: str = ""
 
     @property
     def tokens(self) -> Tokens:

@@ -9,10 +9,14 @@ from serve.llm.backend import Tokens
 
 @dataclass(frozen=True)
 class Chunks:
-    """Some chunks of a stream, one JSON text a line, and the tokens of all that came so far."""
+    """Some chunks of a stream, one JSON text a line, and the tokens of all that came so far.
+
+    ``version``: what answers, where it is a version of the registry.
+    """
 
     lines: bytes
     tokens: Tokens
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Whole:
     """An answer in one document."""
 
     document: bytes
+    version: str = ""
 
 
 @dataclass(frozen=True)

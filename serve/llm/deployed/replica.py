@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 
@@ -88,7 +89,7 @@ class _Call:
             if self._lines:
                 lines, self._lines = self._lines, []
                 sent += 1
-                yield Chunks("\n".join(lines).encode(), self._tally.tokens)
+                yield Chunks("\n".join(lines).encode(), self._tally.tokens, self._tally.version)
             if ended:
                 self._task.result()
                 if self._last is not None:
@@ -97,7 +98,10 @@ class _Call:
 
     async def _work(self) -> None:
         answer = await self._engine.answer(self._operation, self._body, self._tally)
-        if isinstance(answer, Whole | Refused):
+        if isinstance(answer, Whole):
+            self._last = replace(answer, version=self._tally.version)
+            return
+        if isinstance(answer, Refused):
             self._last = answer
             return
         async for text in answer:

@@ -9,6 +9,7 @@ from pathlib import Path
 from serve.llm.deployed.engine import EngineSettingsError
 from serve.llm.deployed.refusals import MOST_CHOICES, MOST_INPUTS
 from serve.llm.deployed.source import is_folder, model_source
+from serve.llm.deployed.sources import rank_of
 from serve.llm.settings import Vllm
 
 GIB = 2**30
@@ -36,6 +37,9 @@ OURS = frozenset(
     }
 )
 """Arguments that other settings decide."""
+
+RANKS = (16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM makes room for, from its own default on."""
 
 NO_MEDIA = "none.invalid"
 """A name that no host can have. With an empty list vLLM would fetch whatever address a request names."""
@@ -102,7 +106,11 @@ def _adapters(name: str, settings: Vllm) -> Iterator[str]:
     if not settings.adapters:
         return
     yield "--enable-lora"
-    yield f"--max-loras={len(settings.adapters)}"
+    # One more, for a version that takes another one's place while requests of both run.
+    yield f"--max-loras={len(settings.adapters) + 1}"
+    if not {"max_lora_rank", "max-lora-rank"} & settings.arguments.keys():
+        largest = max(rank_of(Path(path).expanduser()) for path in settings.adapters.values())
+        yield f"--max-lora-rank={next((rank for rank in RANKS if rank >= largest), RANKS[-1])}"
     yield "--lora-modules"
     for adapter, path in settings.adapters.items():
         folder = Path(path).expanduser()

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -22,6 +23,7 @@ from vllm.entrypoints.pooling.embed.protocol import EmbeddingRequest
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.entrypoints.serve.exception_handling.handlers.validation import clean_loc_for_param
+from vllm.entrypoints.serve.lora.protocol import LoadLoRAAdapterRequest, UnloadLoRAAdapterRequest
 from vllm.exceptions import VLLMValidationError
 from vllm.logger import init_logger
 from vllm.usage.usage_lib import UsageContext
@@ -31,7 +33,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
 from serve.llm.backend import Body, Operation
-from serve.llm.deployed.engine import EngineSettingsError, Tally
+from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
 from serve.llm.vllm.refusals import refusal, without_value
@@ -79,6 +81,7 @@ class VllmEngine:
 
     def __init__(self, engine: Any, state: Any) -> None:
         self._engine = engine
+        self._models = state.openai_serving_models
         self._chat = getattr(state, "openai_serving_chat", None)
         self._completions = getattr(state, "openai_serving_completion", None)
         self._embeddings = getattr(state, "serving_embedding", None)
@@ -136,6 +139,21 @@ class VllmEngine:
 
     def shutdown(self) -> None:
         self._engine.shutdown()
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Raises: AdapterRefused: it is none, or another model's."""
+        self._taken(await self._models.load_lora_adapter(LoadLoRAAdapterRequest(lora_name=name, lora_path=str(folder))))
+
+    async def unload_adapter(self, name: str) -> None:
+        """Raises: AdapterRefused: there is none of this name."""
+        lora = self._models.lora_requests.get(name)
+        self._taken(await self._models.unload_lora_adapter(UnloadLoRAAdapterRequest(lora_name=name)))
+        await self._engine.remove_lora(lora.lora_int_id)
+
+    @staticmethod
+    def _taken(found: Any) -> None:
+        if isinstance(found, ErrorResponse):
+            raise AdapterRefused(found.error.message)
 
     async def _answer(self, operation: Operation, body: Body) -> Whole | Refused | AsyncIterator[str | Refused]:
         handler = {"chat": self._chat, "completions": self._completions, "embeddings": self._embeddings}[operation]

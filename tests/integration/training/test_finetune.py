@@ -127,78 +127,72 @@ def test_a_merged_model_is_a_version_with_its_tokenizer(
     assert metrics["held_out_loss_merged"] == pytest.approx(metrics["held_out_loss"], abs=1e-4)
 
 
-class TestRepeated:
-    """The loop itself, on the model that says nothing."""
+RECIPE = LoraRecipe(steps=8, batch_size=2, micro_batch=1, dropout=0.1, checkpoint_steps=3, answer_tokens=2)
 
-    RECIPE = LoraRecipe(steps=12, batch_size=2, micro_batch=1, dropout=0.1, checkpoint_steps=3, answer_tokens=2)
 
-    @pytest.fixture(scope="class", autouse=True)
-    def ray_cluster(self) -> Iterator[None]:
-        with workers.cluster():
-            yield
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    with workers.cluster():
+        yield
 
-    @pytest.fixture(scope="class")
-    def fit(self, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, torch.Tensor]]:
-        tokenizer = load_tokenizer(tiny)
-        lines = [
-            Line(number, Conversation.model_validate(each)) for number, each in enumerate(conversations(LEARNED), 1)
-        ]
-        tokens, _ = tokenize(lines, tokenizer, 64)
-        data = Data(tokens, tokens, questions([line.conversation for line in lines], tokenizer))
 
-        def run(
-            resources: Resources, on_report: Callable[[Report], None] = lambda report: None, **recipe: Any
-        ) -> dict[str, torch.Tensor]:
-            folder = tmp_path_factory.mktemp("run")
-            (folder / "adapter").mkdir()
-            loop.fit(
-                Base("tiny", "", tiny),
-                LoraRecipe(**{**self.RECIPE.model_dump(exclude_unset=True), **recipe}),
-                data,
-                resources,
-                name="run",
-                storage=folder,
-                adapter=folder / "adapter",
-                on_report=on_report,
-            )
-            return load_file(folder / "adapter" / ADAPTER_FILE)
+@pytest.fixture(scope="module")
+def fit(
+    ray_cluster: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, torch.Tensor]]:
+    tokenizer = load_tokenizer(tiny)
+    lines = [Line(number, Conversation.model_validate(each)) for number, each in enumerate(conversations(LEARNED), 1)]
+    tokens, _ = tokenize(lines, tokenizer, 64)
+    data = Data(tokens, tokens, questions([line.conversation for line in lines], tokenizer))
 
-        return run
+    def run(
+        resources: Resources, on_report: Callable[[Report], None] = lambda report: None, **recipe: Any
+    ) -> dict[str, torch.Tensor]:
+        folder = tmp_path_factory.mktemp("run")
+        (folder / "adapter").mkdir()
+        loop.fit(
+            Base("tiny", "", tiny),
+            LoraRecipe(**{**RECIPE.model_dump(exclude_unset=True), **recipe}),
+            data,
+            resources,
+            name="run",
+            storage=folder,
+            adapter=folder / "adapter",
+            on_report=on_report,
+        )
+        return load_file(folder / "adapter" / ADAPTER_FILE)
 
-    @pytest.fixture(scope="class")
-    def once(self, fit: Callable[..., dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        return fit(Resources())
+    return run
 
-    def test_two_equal_runs_end_with_the_same_weights_and_another_seed_with_others(
-        self, fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
-    ) -> None:
-        torch.testing.assert_close(fit(Resources()), once, rtol=0, atol=0)
-        other = fit(Resources(), seed=1)
-        assert any(not torch.equal(other[name], once[name]) for name in once)
 
-    def test_a_run_whose_worker_is_killed_goes_on_and_ends_with_the_same_weights(
-        self, fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
-    ) -> None:
-        pids: list[int] = []
+@pytest.fixture(scope="module")
+def once(fit: Callable[..., dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return fit(Resources())
 
-        def kill_once(report: Report) -> None:
-            if isinstance(report, Losses) and not pids:
-                pids.append(report.pid)
-                os.kill(report.pid, signal.SIGKILL)
 
-        found = fit(Resources(max_failures=1), kill_once)
-        assert pids
-        torch.testing.assert_close(found, once, rtol=0, atol=0)
+def test_two_equal_runs_end_with_the_same_weights_also_where_a_worker_of_one_is_killed(
+    fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+) -> None:
+    pids: list[int] = []
 
-    def test_two_workers_do_what_one_does(self, fit: Callable[..., dict[str, torch.Tensor]]) -> None:
-        reports: list[Report] = []
-        alone = fit(Resources(), dropout=0.0)
-        together = fit(Resources(workers=2), reports.append, dropout=0.0)
-        torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5)
-        assert [report.steps for report in reports if isinstance(report, Evaluated)] == [0, 12]
+    def kill_once(report: Report) -> None:
+        if isinstance(report, Losses) and not pids:
+            pids.append(report.pid)
+            os.kill(report.pid, signal.SIGKILL)
 
-    def test_more_workers_than_conversations_a_step_are_refused(
-        self, fit: Callable[..., dict[str, torch.Tensor]]
-    ) -> None:
-        with pytest.raises(TrainingFailed, match=r"a step has 1 conversation\(s\), and there are 2 workers"):
-            fit(Resources(workers=2), batch_size=1)
+    found = fit(Resources(max_failures=1), kill_once)
+    assert pids
+    torch.testing.assert_close(found, once, rtol=0, atol=0)
+
+
+def test_two_workers_do_what_one_does(fit: Callable[..., dict[str, torch.Tensor]]) -> None:
+    reports: list[Report] = []
+    alone = fit(Resources(), dropout=0.0)
+    together = fit(Resources(workers=2), reports.append, dropout=0.0)
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5)
+    assert [report.steps for report in reports if isinstance(report, Evaluated)] == [0, 8]
+
+
+def test_more_workers_than_conversations_a_step_are_refused(fit: Callable[..., dict[str, torch.Tensor]]) -> None:
+    with pytest.raises(TrainingFailed, match=r"a step has 1 conversation\(s\), and there are 2 workers"):
+        fit(Resources(workers=2), batch_size=1)

@@ -88,7 +88,7 @@ def test_what_a_model_needs_is_known_in_bytes(tmp_path: Path) -> None:
         (GOOD + "http: {tls: {certificate: a.pem}}\n", ["http.tls.key: is missing"]),
         (GOOD + "default_model: letters\n", ["default_model is 'letters'", "parcels"]),
         (GOOD + "language_models: {a: {routes: [{backend: b}]}}\n", ["language_models.a", "'b'", "backends is empty"]),
-        (GOOD + "backends: {b: {kind: vlm}}\n", ["backends.b", "'vllm', 'bedrock'"]),
+        (GOOD + "backends: {b: {kind: vlm}}\n", ["backends.b", "'onnx', 'bedrock'"]),
         (
             GOOD + "backends: {b: {kind: vllm, model: m, gpu: 1}}\n",
             ["backends.b.vllm.gpu: unknown key", "gpus", "tensor_parallel"],

@@ -21,6 +21,7 @@ from demo.language_model import small_model
 from serve import loopback
 from serve.llm.deployed.backend import DeployedBackend
 from serve.llm.deployed.deployment import bind, deployment_name
+from serve.llm.deployed.sources import Sources
 from serve.llm.settings import Deployed, Vllm
 
 ROOT = Path(serve.__file__).parents[1]
@@ -80,8 +81,8 @@ def serving(run: Run) -> Iterator[None]:
         ray.shutdown()
 
 
-def deploy(name: str, given: Deployed, application: str) -> DeployedBackend:
-    ray_serve.run(bind(name, given, on_loopback=True), name=application, route_prefix=None)
+def deploy(name: str, given: Deployed, application: str, sources: Sources | None = None) -> DeployedBackend:
+    ray_serve.run(bind(name, given, on_loopback=True, sources=sources), name=application, route_prefix=None)
     return DeployedBackend(name, deployment_name(given.kind, name), application=application)
 
 

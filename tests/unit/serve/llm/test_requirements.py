@@ -15,8 +15,6 @@ from serve.llm.ledger.store import LedgerError
 from serve.llm.requirements import PACKAGES, PackageMissing, require_language
 from serve.llm.settings import BackendSettings
 from serve.settings import Settings
-from serve.start import verify_all
-from training.registry import Registry
 
 
 def settings(ledger: str | None = None, **backend: object) -> Settings:
@@ -67,7 +65,7 @@ def test_a_backend_that_nobody_routes_to_is_deployed_and_so_asked_for(tmp_path: 
         {"models": {"parcels": {}}, "backends": {"b": {"kind": "vllm", "model": str(tmp_path / "empty")}}}
     )
     with pytest.raises(UserError, match=r"without a config.json"):
-        verify_all(given, Registry(f"sqlite:///{tmp_path / 'none.db'}"))
+        require_language(given)
 
 
 def test_each_kind_of_backend_can_be_made_and_has_its_packages() -> None:

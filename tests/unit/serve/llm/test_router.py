@@ -42,6 +42,7 @@ class Chunks:
         self._left = 1 if error else 3
         self._error = error
         self.tokens = Tokens()
+        self.version: str | None = None
         self.closed = 0
 
     def __aiter__(self) -> Chunks:
@@ -68,6 +69,7 @@ class Fake:
     error: Exception | None = None
     mid: ServeError | None = None
     able: bool = True
+    version: str | None = None
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     streams: list[Chunks] = field(default_factory=list)
 
@@ -81,8 +83,9 @@ class Fake:
             raise self.error
         if body.get("stream"):
             self.streams.append(Chunks(self.mid))
+            self.streams[-1].version = self.version
             return self.streams[-1]
-        return Completed(DOCUMENT, Tokens(3, 2))
+        return Completed(DOCUMENT, Tokens(3, 2), self.version)
 
     async def close(self) -> None:
         self.able = False
@@ -147,6 +150,22 @@ def run(made: Router, context: RequestContext | None = None, **body: Any) -> Com
 
 def test_the_names_are_those_that_the_caller_may_use() -> None:
     assert router(Fake("own")).names(CALLER) == ["small"]
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_an_answer_of_a_version_of_the_registry_names_it_and_so_does_the_ledger(as_stream: bool) -> None:
+    book, context = Book(), RequestContext(CALLER)
+
+    async def work() -> None:
+        found = await router(Fake("own", version="facts/3"), book=book).run(
+            "chat", {"model": "small", "messages": [], "stream": as_stream}, context, "r1"
+        )
+        assert context.version == "facts/3"
+        if not isinstance(found, Completed):
+            _ = [chunk async for chunk in found]
+
+    asyncio.run(work())
+    assert [use.backend for use in book.uses] == ["own/facts/3"]
 
 
 def test_an_answer_names_its_backend_and_is_written_down() -> None:

@@ -69,7 +69,8 @@ class TestCommandLine:
         found = words(folder, adapters={"terse": str(folder), "polite": str(folder)})
         at = found.index("--lora-modules")
         assert found[at + 1 : at + 3] == [f"terse={folder}", f"polite={folder}"]
-        assert "--max-loras=2" in found
+        assert "--max-loras=3" in found
+        assert "--max-lora-rank=16" in found
 
     def test_an_adapter_that_is_not_there_is_said(self, folder: Path) -> None:
         with pytest.raises(EngineSettingsError, match=r"adapters.terse: /nowhere"):

@@ -1,0 +1,125 @@
+"""A model and its adapter that vLLM takes from the registry, and an alias that moves while requests run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from serve.llm.backend import Completed
+from serve.llm.deployed.backend import DeployedBackend, DeployedStream
+from serve.llm.deployed.sources import resolved
+from tests.integration.finetuned import BASE, NAME, Tuned
+from tests.integration.serve.llm import vllm_on_ray
+from tests.integration.serve.llm.vllm_on_ray import Run
+from training.bundle import BASE_DIGEST_TAG
+from training.registry import CHAMPION
+
+pytestmark = pytest.mark.integration
+
+APPLICATION = "language"
+BACKEND = "small"
+ALIAS = "live"
+FIRST, SECOND = f"{NAME}/1", f"{NAME}/2"
+
+ASKED = [{"role": "user", "content": "What is our new warehouse called?"}]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with vllm_on_ray.event_loop() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def backend(tuned: Tuned, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedBackend]:
+    bundles = tuned.bundles
+    run_id = bundles.resolve(NAME, CHAMPION).run_id
+    bundles.set_alias(NAME, ALIAS, "1")
+    other = vllm_on_ray.adapter(tmp_path_factory.mktemp("other"))
+    assert bundles.publish(NAME, other, "adapter", run_id).version == "2"
+    assert bundles.publish(NAME, other, "adapter", run_id, {BASE_DIGEST_TAG: "0" * 64}).version == "3"
+    adapters = {NAME: f"registry:{NAME}@{ALIAS}"}
+    settings = vllm_on_ray.settings(model=f"registry:{BASE}@{CHAMPION}", adapters=adapters, follow_seconds=0.5)
+    sources = resolved(BACKEND, settings, bundles.uri, tmp_path_factory.mktemp("cache"))
+    with vllm_on_ray.serving(run):
+        yield vllm_on_ray.deploy(BACKEND, settings, APPLICATION, sources)
+
+
+def body(model: str = NAME, **fields: Any) -> dict[str, Any]:
+    return {"model": model, "messages": ASKED, "max_tokens": 12, "temperature": 0} | fields
+
+
+async def ask(backend: DeployedBackend, model: str = NAME, **fields: Any) -> tuple[str, str | None]:
+    found = await backend.run("chat", body(model, **fields))
+    assert isinstance(found, Completed)
+    return found.document["choices"][0]["message"]["content"], found.version
+
+
+async def until(backend: DeployedBackend, version: str) -> None:
+    """Ask until this version answers."""
+    async with asyncio.timeout(60):
+        while (await ask(backend, max_tokens=1))[1] != version:
+            pass
+
+
+def test_the_adapter_says_what_it_has_learned_and_the_model_does_not(backend: DeployedBackend, run: Run) -> None:
+    said, version = run(ask(backend))
+    assert "Bluebird" in said
+    assert version == FIRST
+    said, version = run(ask(backend, BACKEND))
+    assert "Bluebird" not in said
+    assert version == f"{BASE}/1"
+
+
+def test_an_alias_that_moves_is_followed_without_a_restart_and_without_an_error(
+    backend: DeployedBackend, run: Run, tuned: Tuned
+) -> None:
+    async def work() -> DeployedStream:
+        long = await backend.run(
+            "chat", body(max_tokens=150, ignore_eos=True, stream=True, stream_options={"include_usage": True})
+        )
+        assert isinstance(long, DeployedStream)
+        reading = asyncio.create_task(_read(long))
+        tuned.bundles.set_alias(NAME, ALIAS, "2")
+        await asyncio.gather(*(until(backend, SECOND) for _ in range(3)))
+        # Of the version that was left, still at work.
+        still = not reading.done()
+        await reading
+        assert still
+        return long
+
+    before, _ = run(ask(backend))
+    long = run(work())
+    assert (long.version, long.tokens.output) == (FIRST, 150)
+    said, version = run(ask(backend))
+    assert version == SECOND
+    assert said != before
+    assert run(ask(backend, BACKEND))[1] == f"{BASE}/1"
+
+
+def test_what_is_of_another_model_is_not_taken_and_the_version_before_it_goes_on(
+    backend: DeployedBackend, run: Run, tuned: Tuned
+) -> None:
+    async def work() -> set[str | None]:
+        tuned.bundles.set_alias(NAME, ALIAS, "3")
+        found = set()
+        for _ in range(15):
+            found.add((await ask(backend, max_tokens=1))[1])
+            await asyncio.sleep(0.2)
+        return found
+
+    assert run(work()) == {SECOND}
+
+
+def test_an_alias_that_moves_back_brings_back_what_was_said(backend: DeployedBackend, run: Run, tuned: Tuned) -> None:
+    tuned.bundles.set_alias(NAME, ALIAS, "1")
+    run(until(backend, FIRST))
+    assert "Bluebird" in run(ask(backend))[0]
+
+
+async def _read(stream: DeployedStream) -> None:
+    async for _ in stream:
+        pass
