@@ -232,7 +232,7 @@ def _normalized(folder: Path) -> bool:
     """Whether vectors are of length 1. Raises: EncoderRefused, where they come about in another way than by a mean."""
     if not (folder / "modules.json").exists():
         return True
-    modules = _json(folder, "modules.json")
+    modules = _json(folder, "modules.json", kind=list)
     try:
         kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
         path = str(modules[1]["path"])
@@ -303,13 +303,16 @@ def _max_tokens(folder: Path, positions: int) -> int:
     return min([positions, *(int(each) for each in given if isinstance(each, int | float) and each >= 2)])
 
 
-def _json(folder: Path, name: str, missing: dict[str, Any] | None = None) -> Any:
+def _json(folder: Path, name: str, missing: dict[str, Any] | None = None, kind: type = dict) -> Any:
     file = folder / name
     if missing is not None and not file.exists():
         return missing
     try:
-        return json.loads(file.read_bytes())
+        found = json.loads(file.read_bytes())
     except OSError as error:
         raise EncoderRefused(f"{file} can't be read ({error.strerror}): name an encoder's folder") from error
     except ValueError as error:
         raise EncoderRefused(f"{file} is not JSON: {one_line(str(error))}") from error
+    if not isinstance(found, kind):
+        raise EncoderRefused(f"{file}: expected {'an array' if kind is list else 'an object'}")
+    return found

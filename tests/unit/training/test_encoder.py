@@ -82,6 +82,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), "has no tokenizer.json"),
     "no network": (lambda at: write(at, "config.json", {"model_type": "nobody-knows"}), "can't be loaded"),
+    "another kind of JSON": (lambda at: write(at, "1_Pooling/config.json", []), "expected an object"),
     "not JSON": (lambda at: (at / "modules.json").write_text("{"), "is not JSON"),
 }
 

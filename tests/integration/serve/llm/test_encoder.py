@@ -199,7 +199,7 @@ def test_every_protocol_s_requests_are_in_the_ledger(running: Running) -> None:
     assert NAME in ran.stdout
     with closing(sqlite3.connect(running.folder / "usage.db")) as ledger:
         asked = "SELECT model, backend, operation, input_tokens, dollars > 0 FROM uses WHERE request_id = ?"
-        assert ledger.execute(asked, ("by-open-inference",)).fetchall() == [(NAME, "mini", "embeddings", 3, 1)]
+        assert ledger.execute(asked, ("by-open-inference",)).fetchall() == [(NAME, "mini/1", "embeddings", 3, 1)]
 
 
 def test_an_alias_that_moves_is_followed_when_the_model_is_loaded(running: Running) -> None:
