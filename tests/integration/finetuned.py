@@ -36,9 +36,10 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Tuned:
-    """``output``: what ``finetune`` said."""
+    """``imported`` and ``output``: what ``import-model`` and ``finetune`` said."""
 
     folder: Path
+    imported: str
     output: str
 
     @property
@@ -62,8 +63,8 @@ def tuned(folder: Path) -> Tuned:
     """Made in this folder by the commands, as a user types them."""
     for file, facts in (("chat.jsonl", LEARNED), ("held.jsonl", HELD_OUT)):
         (folder / file).write_text("".join(f"{json.dumps(each)}\n" for each in conversations(facts)))
-    _command(folder, "import-model", BASE, "--folder", str(small()))
-    return Tuned(folder, _command(folder, "finetune", NAME, *FLAGS))
+    imported = _command(folder, "import-model", BASE, "--folder", str(small()))
+    return Tuned(folder, imported, _command(folder, "finetune", NAME, *FLAGS))
 
 
 def _command(folder: Path, *arguments: str) -> str:

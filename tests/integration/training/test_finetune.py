@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.documentation import ROOT, examples, shape
 from tests.integration import finetuned
 from tests.integration.finetuned import BASE, HELD_OUT, LEARNED, NAME, STEPS, Tuned, conversations
 from tests.integration.training.conftest import Command
@@ -52,6 +54,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     return folder
+
+
+def test_the_commands_say_what_the_page_shows(tuned: Tuned) -> None:
+    imported, tune = [example.output for example in examples(ROOT / "docs" / "finetune.md")]
+    for page, said in ((imported, tuned.imported), (tune, tuned.output)):
+        shown = [shape(unplaced(line)) for line in page.splitlines()]
+        assert [line for line in shown if line not in {shape(unplaced(line)) for line in said.splitlines()}] == []
+
+
+def unplaced(line: str) -> str:
+    """A line without what is this machine's, and without an answer's words."""
+    line = re.sub(r"sqlite:///\S+", "sqlite:///…", line)
+    line = re.sub(r"\S*language-models/\S+", "FOLDER", line)
+    return re.sub(r"(before|after):.*", r"\1:", line)
 
 
 class TestAdapter:
