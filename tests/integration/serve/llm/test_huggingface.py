@@ -36,7 +36,10 @@ ENDLESS = chat(max_tokens=1500, ignore_eos=True)
 
 SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 9}},
+    "properties": {
+        "city": {"type": "string", "maxLength": 12},
+        "people": {"type": "integer", "minimum": 0, "maximum": 9},
+    },
     "required": ["city", "people"],
     "additionalProperties": False,
 }
@@ -124,7 +127,7 @@ class TestAnswers:
 
     def test_a_schema_is_kept_to(self, served: Served, run: Run) -> None:
         form = {"type": "json_schema", "json_schema": {"name": "city", "schema": SCHEMA, "strict": True}}
-        found = json.loads(text(run(whole(served.backend, chat(max_tokens=64, response_format=form))).document))
+        found = json.loads(text(run(whole(served.backend, chat(max_tokens=200, response_format=form))).document))
         assert found.keys() == {"city", "people"}
 
     def test_several_choices_with_a_seed_repeat(self, served: Served, run: Run) -> None:
@@ -155,7 +158,7 @@ class TestAnswers:
         assert all("Paris" in text(found.document) for found in run(work()))
 
     def test_openais_client(self, batched: Served, run: Run, tmp_path: Path) -> None:
-        made = house(tmp_path / "log")
+        made = house(tmp_path / "log", seconds=120)
 
         async def through(
             operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str

@@ -121,7 +121,10 @@ class TestAnswers:
     def test_json_schema(self, backend: DeployedBackend, run: Run) -> None:
         schema = {
             "type": "object",
-            "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 9}},
+            "properties": {
+                "city": {"type": "string", "maxLength": 12},
+                "people": {"type": "integer", "minimum": 0, "maximum": 9},
+            },
             "required": ["city", "people"],
             "additionalProperties": False,
         }
