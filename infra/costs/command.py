@@ -13,7 +13,7 @@ from console import Arguments, run, say, stage
 from infra import settings
 from infra.check.graph import stack_of
 from infra.check.record import record
-from infra.costs import aws, azure
+from infra.costs import aws, azure, ledger
 from infra.costs.plot import draw
 from infra.costs.spent import CostsError, Period, Spent, totals
 from policies.cost import HOURS, Estimate, estimate
@@ -37,6 +37,7 @@ class Asked:
     tag: str
     csv: Path | None
     plot: Path | None
+    ledger: str | None
 
 
 def main(
@@ -57,6 +58,7 @@ def _asked(argv: Sequence[str]) -> Asked:
     parser.add_argument("--tag", default="owner", metavar="KEY", help="of --by tag (owner)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every day and group there")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the days there")
+    parser.add_argument("--ledger", metavar="URL", help="of language models' use, to be shown beside it")
     parser.add_argument("--folder", type=Path, default=Path(), help="where Pulumi.yaml lies (here)")
     given = parser.parse_args(list(argv))
     if not 1 <= given.days <= MOST_DAYS:
@@ -69,6 +71,7 @@ def _asked(argv: Sequence[str]) -> Asked:
         given.tag if given.by == "tag" else "",
         given.csv,
         given.plot,
+        given.ledger,
     )
 
 
@@ -77,6 +80,8 @@ def _report(asked: Asked, program: Program, environment: Mapping[str, str], azur
     stack = settings.read_settings(file)
     access = azure.access(environment, azure_site) if stack.azure is not None else None
     period = Period.before(datetime.now(UTC).date(), asked.days)
+    # Before the request that costs a cent: it may not be there.
+    used = None if asked.ledger is None else ledger.read(asked.ledger, period)
     spent = _spent(asked, period, access)
     with stage(f"estimate {asked.stack}"):
         cost = _estimated(asked.stack, file, program)
@@ -87,6 +92,9 @@ def _report(asked: Asked, program: Program, environment: Mapping[str, str], azur
     unknown = f", and {len(cost.unknown)} lines unknown" if cost.unknown else ""
     idle, full = cost.idle * share, cost.full * share
     say(f"  estimated for {period.days} days: {USD} {idle:,.2f} idle, {full:,.2f} full{unknown}")
+    if used is not None:
+        for line in ledger.table(used):
+            say(line)
     if stack.azure is not None and access is None:
         say(f"  not asked: Azure: set {azure.SUBSCRIPTION}, and {azure.TOKEN}=$({azure.HOW})")
     if asked.csv is not None:
@@ -94,7 +102,7 @@ def _report(asked: Asked, program: Program, environment: Mapping[str, str], azur
     if asked.plot is not None:
         in_dollars = [each for each in spent if each.currency == USD]
         band = (cost.idle / DAYS_OF_A_MONTH, cost.full / DAYS_OF_A_MONTH)
-        draw(asked.plot, f"{asked.stack}, {period}", period, in_dollars, band)
+        draw(asked.plot, f"{asked.stack}, {period}", period, in_dollars, band, used or ())
     return 0
 
 

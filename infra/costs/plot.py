@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.costs.spent import CostsError, Period, Spent, totals
+from serve.llm.ledger.store import Sums
 
 MOST_GROUPS = 9
 OTHERS = "others"
 
 
-def draw(file: Path, title: str, period: Period, spent: Sequence[Spent], band: tuple[float, float]) -> None:
-    """``band``: dollars a day, idle and full.
+def draw(
+    file: Path,
+    title: str,
+    period: Period,
+    spent: Sequence[Spent],
+    band: tuple[float, float],
+    used: Sequence[Sums] = (),
+) -> None:
+    """``band``: dollars a day, idle and full. ``used``: of language models, by day; a line over the bars.
 
     Raises:
         CostsError: matplotlib is not installed, or the file can't be written.
@@ -42,6 +50,11 @@ def draw(file: Path, title: str, period: Period, spent: Sequence[Spent], band: t
             axes.bar(numbers, heights, bottom=bottoms, label=name.replace("$", r"\$"), width=0.8)
             above = [above[number] + max(0.0, heights[number]) for number in numbers]
             below = [below[number] + min(0.0, heights[number]) for number in numbers]
+    if used:
+        dollars = [0.0] * period.days
+        for sums in used:
+            dollars[(sums.begins.date() - period.first).days] += sums.dollars
+        axes.plot(numbers, dollars, color="black", marker=".", label="language models, by the ledger")
     ticks = range(0, period.days, max(1, period.days // 10))
     axes.set_xticks(ticks, [f"{period.dates[number]:%d %b}" for number in ticks])
     axes.set_ylabel("USD a day")
