@@ -52,6 +52,9 @@ BASE_DIGEST_TAG = "base.sha256"
 SUFFIXES = frozenset({".json", ".jinja", ".md", ".model", ".onnx", ".safetensors", ".txt"})
 """Of files that hold data alone. ``.bin``, ``.pt`` and ``.pkl`` may be pickles, and ``.py`` is code."""
 
+TEXTS = frozenset({"LICENSE", "NOTICE"})
+"""Files without a suffix that are text by custom."""
+
 MOST_FILES = 1000
 PLACE_DIGITS = 12
 
@@ -236,7 +239,7 @@ class Bundles:
 
 
 def manifest_of(folder: Path, kind: Kind) -> Manifest:
-    """What is in a folder.
+    """What is in a folder, but for what is :func:`left_out`.
 
     Raises:
         NotABundle: nothing is, or a file of a kind that may be code, or with a name that another system can't have.
@@ -248,6 +251,11 @@ def manifest_of(folder: Path, kind: Kind) -> Manifest:
         return Manifest(kind=kind, files=files)
     except ValidationError as error:
         raise NotABundle(f"{folder} can't be registered: {first_problem(error)}") from error
+
+
+def left_out(folder: Path) -> list[str]:
+    """What lies in a folder and is never part of a bundle: hidden, as ``.gitattributes`` and ``.cache`` of a hub's."""
+    return sorted(each.name for each in folder.iterdir() if each.name.startswith("."))
 
 
 def verified(version: BundleVersion, folder: Path) -> Manifest:
@@ -279,13 +287,15 @@ def label(version: BundleVersion) -> str:
 
 def _files(folder: Path) -> Iterator[tuple[str, int]]:
     """Each file's path below ``folder``, with ``/``, and its bytes. An earlier manifest is none of them."""
+    hidden = left_out(folder)
     for file in sorted(folder.rglob("*")):
-        name = str(PurePosixPath(file.relative_to(folder)))
-        if file.is_dir() or name == MANIFEST_FILE:
+        path = PurePosixPath(file.relative_to(folder))
+        name = str(path)
+        if file.is_dir() or name == MANIFEST_FILE or path.parts[0] in hidden:
             continue
         if file.is_symlink() or not file.is_file():
             raise NotABundle(f"{folder} can't be registered: {name} is no ordinary file")
-        if file.suffix not in SUFFIXES:
+        if file.suffix not in SUFFIXES and file.name not in TEXTS:
             expected = ", ".join(sorted(SUFFIXES))
             raise NotABundle(
                 f"{folder} can't be registered: {name} may be code: expected files of the kinds {expected}"

@@ -11,7 +11,7 @@ import torch
 
 from console import Stage, one_line, stage
 from console.folders import fetched
-from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, manifest_of
+from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, left_out, manifest_of
 from training.errors import ConversationsRefused, ModelUnusable
 from training.finetune import conversations, loop
 from training.finetune.conversations import Line
@@ -131,7 +131,9 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
             manifest = manifest_of(local, "language-model")
             load_tokenizer(local)
             size = sum(file.bytes for file in manifest.files.values())
-            step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB"
+            hidden = left_out(local)
+            without = f"; left out: {', '.join(hidden)}" if hidden else ""
+            step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB{without}"
         with stage(f"register in {uri}") as step:
             is_first = _is_first(uri, name, "language-model")
             run = OpenRun.start(uri, name, {"folder": local.resolve().name}, {})

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from serve.releases.bundles import fetch_bundle
+from tests.unit.training.finetune.tokenizers import tokenizer
+from training.__main__ import main
 from training.bundle import (
     MANIFEST_FILE,
     Bundles,
     BundleVersion,
     NotABundle,
+    left_out,
     manifest_of,
 )
 from training.registry import (
@@ -155,6 +159,36 @@ def test_what_may_be_code_is_not_registered(tmp_path: Path, name: str) -> None:
         manifest_of(write(tmp_path / "made", {**FILES, name: b"x"}), "language-model")
 
 
+@pytest.mark.parametrize("name", [".hidden.json", ".gitattributes", ".cache/download/model.lock"])
+def test_what_is_hidden_at_the_top_is_no_part_of_it_and_is_named(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path / "made")
+    without = manifest_of(folder, "language-model")
+    assert left_out(folder) == []
+    write(folder, {name: b"{}"})
+    assert manifest_of(folder, "language-model") == without
+    assert left_out(folder) == [name.partition("/")[0]]
+
+
+def test_a_hub_s_download_is_imported_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "made", {**FILES, "LICENSE": b"x", ".gitattributes": b"x", ".cache/model.lock": b""})
+    tokenizer().save_pretrained(str(folder))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", local_uri(tmp_path))
+    assert main(["import-model", NAME, "--folder", str(folder)]) == 0
+    assert re.search(r"MB; left out: \.cache, \.gitattributes$", capsys.readouterr().out, re.MULTILINE)
+    found = Bundles(local_uri(tmp_path))
+    manifest = found.download(found.resolve(NAME, "champion"), tmp_path / "copy")
+    assert {*FILES, "LICENSE", "tokenizer.json"} <= set(manifest.files)
+    assert not any(name.startswith(".") for name in manifest.files)
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "NOTICE", "1_Pooling/LICENSE"])
+def test_a_license_is_registered(tmp_path: Path, name: str) -> None:
+    files = {**FILES, name: b"Apache License"}
+    assert set(manifest_of(write(tmp_path / "made", files), "language-model").files) == set(files)
+
+
 def test_a_link_is_not_registered(tmp_path: Path) -> None:
     write(tmp_path / "made")
     (tmp_path / "made" / "passwords.txt").symlink_to("/etc/passwd")
@@ -162,7 +196,7 @@ def test_a_link_is_not_registered(tmp_path: Path) -> None:
         manifest_of(tmp_path / "made", "adapter")
 
 
-@pytest.mark.parametrize("name", [" config.json", "a b.json", ".hidden.json"])
+@pytest.mark.parametrize("name", [" config.json", "a b.json", "1_Pooling/.hidden.json"])
 def test_a_name_that_is_none_everywhere_is_not_registered(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotABundle, match="can't be registered"):
         manifest_of(write(tmp_path / "made", {name: b"{}"}), "adapter")
