@@ -74,9 +74,8 @@ def check(settings: str) -> int:
     for name, encoder in verify_encoders(found, registry.uri).items():
         say(f"{name}  version {encoder.version}  text encoder")
     for name, source in sources.items():
-        for version in (source.model, *(adapter.version for adapter in source.adapters.values())):
-            if version is not None:
-                say(f"{name}  {version.name} version {version.version}  {version.kind}")
+        for version in source.versions:
+            say(f"{name}  {version.name} version {version.version}  {version.kind}")
     return 0
 
 

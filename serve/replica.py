@@ -21,7 +21,7 @@ from serve.gateway.transports import transports
 from serve.hub import HubClient
 from serve.limits.limiter import Limiter
 from serve.limits.sharing import Sharing
-from serve.llm.encoders.release import find
+from serve.llm.deployed.sources import version_of
 from serve.llm.language import Language
 from serve.llm.plane import LanguagePlane
 from serve.placement.inline import Inline
@@ -205,7 +205,9 @@ class IngressReplica:
 
     async def _resolve(self, name: str) -> Version:
         if name in self._encoders:
-            return await asyncio.to_thread(find, Bundles(self._registry), self._settings.encoder(name).model)
+            reference = self._settings.encoder(name).reference
+            bundles = Bundles(self._registry)
+            return await asyncio.to_thread(version_of, self._encoders[name], bundles, reference, "encoder")
         registry = Registry(self._registry)
         return await asyncio.to_thread(registry.resolve, name, self._settings.models[name].alias)
 

@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, NoReturn
 from console import INTERRUPTED, UserError, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
-from serve.llm.encoders.release import find
+from serve.llm.deployed.sources import verify
 from serve.llm.requirements import require_language
 from serve.llm.settings import Deployed
-from serve.releases.bundles import fetch_bundle
 from serve.releases.verify import VerifiedModel, fetch
 from serve.settings import Http, Settings, SettingsText, read_settings, settings_file
 from training.bundle import Bundles, BundleVersion
@@ -117,15 +116,10 @@ def verify_all(settings: Settings, registry: Registry) -> dict[str, VerifiedMode
 def verify_encoders(settings: Settings, registry: str) -> dict[str, BundleVersion]:
     """The same of the language models that are text encoders."""
     bundles = Bundles(registry)
-    found = {}
-    for name in settings.encoders:
-        model = settings.encoder(name).model
-        with stage(f"verify {model}") as current:
-            version = find(bundles, model)
-            fetch_bundle(bundles, version, settings.registry.cache_folder)
-            current.detail = f"version {version.version}, SHA-256 {version.manifest_digest[:12]}…"
-        found[name] = version
-    return found
+    return {
+        name: verify(backend, bundles, settings.encoder(name).reference, "encoder", settings.registry.cache_folder)
+        for name, backend in settings.encoders.items()
+    }
 
 
 def stop(seconds: float) -> None:

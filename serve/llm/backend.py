@@ -1,7 +1,7 @@
 """What a place where a language model runs is to the gateway.
 
-Requests and answers are OpenAI's JSON, as dictionaries, so that vLLM's own layer stays the only schema. A request's
-``model`` is already the backend's own name; a stream's request asks for its usage always.
+Requests and answers are OpenAI's JSON, as dictionaries, whose schema is each backend's own. A request's ``model``
+is already the backend's name; a stream's request asks for its usage always.
 https://platform.openai.com/docs/api-reference
 """
 
@@ -14,6 +14,9 @@ from typing import Any, Literal, Protocol
 Operation = Literal["chat", "completions", "embeddings"]
 
 Body = Mapping[str, Any]
+
+MOST_INPUTS = 2048
+"""Texts of a request for embeddings, as at OpenAI."""
 
 
 @dataclass(frozen=True, slots=True)

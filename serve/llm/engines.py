@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from serve.llm.deployed.engine import Engine, Plan
-from serve.llm.deployed.sources import Sources, located
+from serve.llm.deployed.sources import Sources, fetch, located
 from serve.llm.huggingface.plan import plan as hugging_face
 from serve.llm.settings import Deployed, HuggingFace, Vllm
 from serve.llm.vllm.plan import plan as vllm
@@ -25,11 +25,11 @@ ENGINES: Mapping[type[Deployed], Planner] = {Vllm: vllm, HuggingFace: hugging_fa
 
 
 def plan(name: str, settings: Deployed, *, on_loopback: bool = False, sources: Sources | None = None) -> Plan:
-    """What the replicas of this backend are to be. ``sources``: what it takes from the registry.
+    """What the replicas of this backend are to be. ``sources``: what it takes from the registry, which this
+    machine's cache has.
 
     Raises:
         EngineSettingsError: the settings can't be what the engine runs.
-        RegistryError, CacheUnusable: a version can't be had, or is not what was registered.
     """
     planner = ENGINES[type(settings)]
     if sources is None:
@@ -42,7 +42,8 @@ async def _start_released(name: str, settings: Deployed, sources: Sources, on_lo
     """Run in a replica, whose machine may be another one: it verifies files of its own."""
     from serve.llm.deployed.released import ReleasedEngine
 
-    here = await asyncio.to_thread(located, settings, sources)
+    await asyncio.to_thread(fetch, sources)
+    here = located(settings, sources)
     engine: Any = await ENGINES[type(settings)](name, here, on_loopback=on_loopback).start()
     released = ReleasedEngine(name, engine, sources)
     if isinstance(settings, Vllm):

@@ -19,7 +19,6 @@ from serve.llm.engines import plan
 from serve.llm.ledger.store import open_store
 from serve.llm.settings import Deployed
 from serve.settings import Settings
-from training.registry import tracking_uri
 
 PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "vllm": (("vllm",), "llm"),
@@ -51,7 +50,7 @@ def require_language(settings: Settings) -> Mapping[str, Sources]:
             )
         if isinstance(backend, Deployed):
             registry = settings.registry
-            found = resolved(name, backend, registry.uri or tracking_uri(), registry.cache_folder)
+            found = resolved(name, backend, registry.uri, registry.cache_folder)
             plan(name, backend, sources=found)
             if found is not None:
                 sources[name] = found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, StringConstraints, model_validator
 
 from serve.limits.settings import LimitSettings
 from serve.section import ModelName, Section
+from training.bundle import REFERENCE, Reference
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Dollars = Annotated[float, Field(ge=0)]
@@ -85,14 +86,17 @@ class Onnx(Section):
     """
 
     kind: Literal["onnx"]
-    model: str = Field(
-        pattern=r"^registry:[a-z0-9][a-z0-9._-]{0,62}(@[A-Za-z0-9][A-Za-z0-9._-]{0,62}|/[1-9][0-9]{0,8})$"
-    )
+    model: str = Field(pattern=f"^{REFERENCE.pattern}$")
     max_tokens: int | None = Field(default=None, ge=2)
     threads: int = Field(default=1, ge=1)
     queue: int = Field(default=64, ge=1)
     memory_gib: float = Field(default=0.5, gt=0)
     dollars_per_hour: Dollars | None = None
+
+    @property
+    def reference(self) -> Reference:
+        """What ``model`` names: its pattern lets nothing else in."""
+        return cast("Reference", Reference.parse(self.model))
 
 
 class Guardrail(Section):

@@ -17,6 +17,11 @@ from training.registry import VersionUnverifiable
 logger = logging.getLogger("ray.serve")
 
 
+def folder_of(version: BundleVersion, cache: Path) -> Path:
+    """Where :func:`fetch_bundle` keeps ``version``."""
+    return cache / version.name / f"{version.version}-{version.manifest_digest[:DIGEST_DIGITS]}"
+
+
 def fetch_bundle(bundles: Bundles, version: BundleVersion, cache: Path) -> Path:
     """A folder with a verified copy of ``version``: from the cache if it is there intact, else from the registry.
 
@@ -28,7 +33,7 @@ def fetch_bundle(bundles: Bundles, version: BundleVersion, cache: Path) -> Path:
         CacheUnusable: the cache folder can't be read or written.
         RegistryError: the registry does not answer.
     """
-    folder = cache / version.name / f"{version.version}-{version.manifest_digest[:DIGEST_DIGITS]}"
+    folder = folder_of(version, cache)
     with cache_errors(cache):
         if folder.is_dir():
             try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from serve.gateway.errors import MalformedRequest, ParameterRejected, UnsupportedMediaType, shown
 from serve.gateway.transport import Call, decode_json
-from serve.llm.backend import Operation
+from serve.llm.backend import MOST_INPUTS, Operation
 
 DEEPEST = 64
 """Arrays and objects within each other."""
@@ -20,7 +20,7 @@ LONGEST_NAME = 256
 LONGEST: dict[Operation, dict[str, int]] = {
     "chat": {"messages": 2048, "stop": 4, "tools": 128, "functions": 128, "logit_bias": 1024, "variables": 128},
     "completions": {"prompt": 128, "stop": 4, "logit_bias": 1024},
-    "embeddings": {"input": 2048},
+    "embeddings": {"input": MOST_INPUTS},
 }
 """How many entries an array or an object may have: OpenAI's bounds, where it has one."""
 

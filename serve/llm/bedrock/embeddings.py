@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from serve.gateway.errors import BackendError
-from serve.llm.backend import Body, Completed, Tokens
+from serve.llm.backend import MOST_INPUTS, Body, Completed, Tokens
 from serve.llm.bedrock.ids import base
 from serve.llm.bedrock.reading import invalid, sequence, text, unsupported, whole
 from serve.llm.ledger.cost import CHARACTERS_A_TOKEN
 
 TITAN = "amazon.titan-embed-text-v2:0"
 COHERE = "cohere.embed"
-MOST_TEXTS = 2048
 COHERE_TEXTS = 96
 """Of one InvokeModel."""
 
@@ -112,8 +111,8 @@ def read(
 
 def _texts(given: object) -> list[str]:
     texts = [given] if isinstance(given, str) else list(sequence(given, "input"))
-    if not texts or len(texts) > MOST_TEXTS or not all(text(each, "input") for each in texts):
-        raise invalid("input", f"a text or 1 to {MOST_TEXTS} of them, none empty", given)
+    if not texts or len(texts) > MOST_INPUTS or not all(text(each, "input") for each in texts):
+        raise invalid("input", f"a text or 1 to {MOST_INPUTS} of them, none empty", given)
     return texts
 
 

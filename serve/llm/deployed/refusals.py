@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serve.llm.backend import Body, Operation
+from serve.llm.backend import MOST_INPUTS, Body, Operation
 from serve.llm.deployed.messages import Refused
 
 MOST_CHOICES = 128
 """``n`` of a request, as at OpenAI, times its prompts."""
-
-MOST_INPUTS = 2048
-"""Texts of a request for embeddings, as at OpenAI."""
 
 SHOWN_CHARACTERS = 500
 

@@ -18,7 +18,7 @@ from typing import Protocol
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.engine import AdapterRefused, Engine, Tally
 from serve.llm.deployed.messages import Refused, Whole
-from serve.llm.deployed.sources import Adapter, Sources, found, loaded_as
+from serve.llm.deployed.sources import Adapter, Sources, loaded_as, version_of
 from serve.releases.bundles import fetch_bundle
 from training.bundle import Bundles, BundleVersion
 
@@ -55,7 +55,7 @@ class ReleasedEngine:
         self._sources = sources
         self._bundles = Bundles(sources.uri)
         self._current = {
-            adapter: _Loaded(loaded_as(adapter, found.version), found) for adapter, found in sources.adapters.items()
+            name: _Loaded(loaded_as(name, adapter.version), adapter) for name, adapter in sources.adapters.items()
         }
         self._leaving: set[_Loaded] = set()
         self._following: asyncio.Task[None] | None = None
@@ -109,15 +109,22 @@ class ReleasedEngine:
                         self._said[adapter] = problem
                         current = self._current[adapter].adapter.label
                         logger.exception("backend %s: adapter %s: %s goes on", self._name, adapter, current)
+                else:
+                    # So that the next time that it begins is said too.
+                    self._said.pop(adapter, None)
             await self._unload(engine)
 
     async def _renew(self, engine: TakesAdapters, name: str) -> None:
         before = self._current[name]
         reference = before.adapter.reference
-        version = await asyncio.to_thread(found, self._name, self._bundles, reference, "adapter", self._sources.model)
-        refused = self._refused.get(name)
+        version = await asyncio.to_thread(
+            version_of, self._name, self._bundles, reference, "adapter", self._sources.model
+        )
+        if _same(version, before.adapter.version):
+            self._refused.pop(name, None)
+            return
         # What the engine did not take once it will not take the next time, and to try costs the others time.
-        if _same(version, before.adapter.version) or (refused is not None and _same(version, refused)):
+        if (refused := self._refused.get(name)) is not None and _same(version, refused):
             return
         after = next((each for each in self._leaving if each.name == loaded_as(name, version)), None)
         if after is None:
@@ -132,7 +139,6 @@ class ReleasedEngine:
         self._leaving.add(before)
         self._current[name] = after
         self._refused.pop(name, None)
-        self._said.pop(name, None)
         logger.info("backend %s: adapter %s: %s answers now", self._name, name, after.adapter.label)
 
     async def _unload(self, engine: TakesAdapters) -> None:

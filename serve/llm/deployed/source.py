@@ -7,8 +7,6 @@ from pathlib import Path
 
 from serve.llm.deployed.engine import EngineSettingsError
 
-REGISTRY = "registry:"
-
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -22,10 +20,6 @@ def model_source(name: str, model: str) -> str:
     Raises:
         EngineSettingsError: it is neither.
     """
-    if model.startswith(REGISTRY):
-        raise EngineSettingsError(
-            name, f"model: {model!r} is in the registry, which no engine reads: give the model's folder"
-        )
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -15,12 +15,11 @@ from typing import TypeVar
 from console import stage
 from serve.llm.deployed.engine import EngineSettingsError
 from serve.llm.settings import Deployed, Vllm
-from serve.releases.bundles import fetch_bundle
+from serve.releases.bundles import fetch_bundle, folder_of
+from serve.releases.verify import DIGEST_DIGITS
 from training.bundle import Bundles, BundleVersion, Kind, Reference
 
 S = TypeVar("S", bound=Deployed)
-
-SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,11 @@ class Sources:
     def label(self) -> str:
         return label(self.model) if self.model is not None else ""
 
+    @property
+    def versions(self) -> list[BundleVersion]:
+        model = [self.model] if self.model is not None else []
+        return [*model, *(adapter.version for adapter in self.adapters.values())]
+
 
 def label(version: BundleVersion) -> str:
     """How an answer names the version that made it."""
@@ -62,8 +66,10 @@ def loaded_as(adapter: str, version: BundleVersion) -> str:
     return f"{adapter}.{version.name}.{version.version}"
 
 
-def resolved(name: str, settings: Deployed, uri: str, cache: Path) -> Sources | None:
+def resolved(name: str, settings: Deployed, uri: str | None, cache: Path) -> Sources | None:
     """The versions that this backend names, fetched and verified, each said in a line; ``None``: it names none.
+
+    ``uri``: of the registry; ``None``: the one that ``training`` writes to.
 
     Raises:
         EngineSettingsError: a version is of another kind than what it is to be.
@@ -77,24 +83,30 @@ def resolved(name: str, settings: Deployed, uri: str, cache: Path) -> Sources | 
     if model is None and not adapters:
         return None
     bundles = Bundles(uri)
-
-    def verify(reference: Reference, kind: Kind, base: BundleVersion | None = None) -> BundleVersion:
-        with stage(f"verify {reference}") as current:
-            version = found(name, bundles, reference, kind, base)
-            fetch_bundle(bundles, version, cache)
-            current.detail = f"version {version.version}, SHA-256 {version.manifest_digest[:SHOWN_DIGITS]}…"
-        return version
-
-    base = verify(model, "language-model") if model is not None else None
-    return Sources(
-        uri=uri,
-        cache=cache,
-        model=base,
-        adapters={each: Adapter(reference, verify(reference, "adapter", base)) for each, reference in adapters.items()},
-    )
+    base = verify(name, bundles, model, "language-model", cache) if model is not None else None
+    verified = {
+        adapter: Adapter(reference, verify(name, bundles, reference, "adapter", cache, base))
+        for adapter, reference in adapters.items()
+    }
+    return Sources(bundles.uri, cache, base, verified)
 
 
-def found(
+def verify(
+    name: str, bundles: Bundles, reference: Reference, kind: Kind, cache: Path, base: BundleVersion | None = None
+) -> BundleVersion:
+    """:func:`version_of`, fetched and verified, and said in a line.
+
+    Raises:
+        EngineSettingsError, RegistryError, CacheUnusable: as in :func:`resolved`.
+    """
+    with stage(f"verify {reference}") as current:
+        version = version_of(name, bundles, reference, kind, base)
+        fetch_bundle(bundles, version, cache)
+        current.detail = f"version {version.version}, SHA-256 {version.manifest_digest[:DIGEST_DIGITS]}…"
+    return version
+
+
+def version_of(
     name: str, bundles: Bundles, reference: Reference, kind: Kind, base: BundleVersion | None = None
 ) -> BundleVersion:
     """The version that a reference names now. ``name``: of the backend. ``base``: what an adapter is to be of.
@@ -111,21 +123,29 @@ def found(
     return version
 
 
-def located(settings: S, sources: Sources) -> S:
-    """The settings with verified folders of this machine in place of versions; adapters by :func:`loaded_as`.
+def fetch(sources: Sources) -> None:
+    """Have all of it, verified, in this machine's cache.
 
     Raises:
         RegistryError, CacheUnusable: as in :func:`resolved`.
     """
     bundles = Bundles(sources.uri)
+    for version in sources.versions:
+        fetch_bundle(bundles, version, sources.cache)
+
+
+def located(settings: S, sources: Sources) -> S:
+    """The settings with folders of the cache in place of versions; adapters by :func:`loaded_as`.
+
+    Reads no file: to verify a large model takes a while, and whoever loads it has done so by :func:`fetch`.
+    """
     changed: dict[str, object] = {}
     if sources.model is not None:
-        changed["model"] = str(fetch_bundle(bundles, sources.model, sources.cache))
+        changed["model"] = str(folder_of(sources.model, sources.cache))
     if isinstance(settings, Vllm):
         adapters = {name: source for name, source in settings.adapters.items() if name not in sources.adapters}
         for name, adapter in sources.adapters.items():
-            folder = fetch_bundle(bundles, adapter.version, sources.cache)
-            adapters[loaded_as(name, adapter.version)] = str(folder)
+            adapters[loaded_as(name, adapter.version)] = str(folder_of(adapter.version, sources.cache))
         changed["adapters"] = adapters
     return settings.model_copy(update=changed)
 

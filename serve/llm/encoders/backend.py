@@ -12,9 +12,9 @@ import numpy as np
 from serve.context import RequestContext
 from serve.dataplane import ServedModel
 from serve.gateway.errors import BackendError, InputRejected, NotReady
-from serve.llm.backend import Body, Completed, Operation, Tokens
+from serve.llm.backend import MOST_INPUTS, Body, Completed, Operation, Tokens
 from serve.llm.encoders.encoder import CHARACTERS_A_TOKEN, Encoder
-from serve.llm.encoders.texts import MOST_TEXTS, TextRejected, read
+from serve.llm.encoders.texts import TextRejected, read
 from serve.llm.plane import LanguagePlane
 from serve.llm.settings import Onnx
 from serve.placement.base import Inputs, Outputs, Watch, unwatched
@@ -142,7 +142,7 @@ def loaded(
         watch=watch,
     )
     longest = encoder.card.max_tokens * CHARACTERS_A_TOKEN
-    schema = InputSchema(name, OneText(), MOST_TEXTS, longest_string=longest)
+    schema = InputSchema(name, OneText(), MOST_INPUTS, longest_string=longest)
     return ServedModel(name, encoder.version, schema, EncoderPlace(name, encoder, plane))
 
 

@@ -14,6 +14,7 @@ Errors::
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from training.encoder_card import GRAPH_FILE, IDS, MASK, TOKENIZER_FILE, VECTOR,
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+logger = logging.getLogger("ray.serve")
 
 RUN_TOKENS = 512
 """Of a run, padding included. More together are no faster: of MiniLM 0.55 ms a token for one text of 12, 0.30 for 16 of
@@ -128,6 +131,7 @@ class Encoder:
                 try:
                     found = await self._coalescer.predict({IDS: ids}, len(rows), (VECTOR,), RequestContext())
                 except RuntimeFailure as error:
+                    logger.error("encoder %s version %s failed: %s", self.name, self.version, error)  # noqa: TRY400
                     raise ModelFailed(self.name) from error
                 vectors[rows] = found[VECTOR]
         finally:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve.gateway.errors import ParameterRejected, shown
+from serve.llm.backend import MOST_INPUTS
 
 KNOWN = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
-MOST_TEXTS = 2048
 
 Text = str | tuple[int, ...]
 """A text, or its tokens."""
@@ -66,8 +66,8 @@ def _texts(given: object) -> tuple[list[Text], bool]:
         return [_text(given, None)], True
     if not isinstance(given, list):
         raise ParameterRejected("input", f"expected a text or an array of them, got {shown(given)}", "invalid_type")
-    if len(given) > MOST_TEXTS:
-        reason = f"expected at most {MOST_TEXTS} texts, got {len(given)}"
+    if len(given) > MOST_INPUTS:
+        reason = f"expected at most {MOST_INPUTS} texts, got {len(given)}"
         raise ParameterRejected("input", reason, "array_above_max_length")
     return [_text(each, row) for row, each in enumerate(given)], False
 

@@ -18,6 +18,9 @@ from serve.llm.deployed.refusals import not_done
 from serve.llm.huggingface.request import Rejected, rejected
 from serve.llm.settings import HuggingFace
 
+GRAMMAR_BYTES = 2**28
+"""Of compiled grammars that are kept: clients send as many schemas as they like."""
+
 PLACE = re.compile(r"^\[[\d:]+\] \S+: ")
 """What xgrammar puts before an error: when, and in which file of its own."""
 
@@ -59,7 +62,10 @@ class Loaded:
             tokenizer,
             _longest(name, settings, config),
             _ends(name, model, tokenizer),
-            xgrammar.GrammarCompiler(xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)),
+            xgrammar.GrammarCompiler(
+                xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary),
+                cache_limit_bytes=GRAMMAR_BYTES,
+            ),
         )
 
     @property

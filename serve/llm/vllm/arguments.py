@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from serve.llm.backend import MOST_INPUTS
 from serve.llm.deployed.engine import EngineSettingsError
-from serve.llm.deployed.refusals import MOST_CHOICES, MOST_INPUTS
+from serve.llm.deployed.refusals import MOST_CHOICES
 from serve.llm.deployed.source import is_folder, model_source
 from serve.llm.deployed.sources import rank_of
 from serve.llm.settings import Vllm
