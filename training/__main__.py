@@ -158,6 +158,7 @@ def _train(arguments: Namespace) -> None:
 
 
 def _register(arguments: Namespace) -> None:
+    finetune_command.check_alias(arguments.alias)
     with fetched(arguments.view) as view_folder:
         from training.pipeline import register
 
@@ -167,6 +168,7 @@ def _register(arguments: Namespace) -> None:
 
 
 def _encoder(arguments: Namespace) -> None:
+    finetune_command.check_alias(arguments.alias)
     from training.encoder import register
 
     register(arguments.model, folder=arguments.folder, uri=tracking_uri(), alias=arguments.alias)

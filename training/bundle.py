@@ -7,14 +7,14 @@ loader executes can be in one.
 Errors: those of ``training.registry``, and::
 
     RegistryError
-    └── NotABundle              the folder has nothing that can be registered, or what must not be
+    ├── NotABundle              the folder has nothing that can be registered, or what must not be
+    └── NameTaken               the name has versions of another kind
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from spark_jobs.contract import first_problem
 from training.registry import (
+    MODEL_DIGEST_TAG,
     Registry,
     RegistryError,
     VersionNotFound,
@@ -66,6 +67,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 class NotABundle(RegistryError):
     """The folder has nothing that can be registered, or what must not be."""
+
+
+class NameTaken(RegistryError):
+    """The name has versions of another kind."""
 
 
 class _Strict(BaseModel):
@@ -180,25 +185,51 @@ class Bundles:
         bundles = (_version(version) for version in found if MANIFEST_DIGEST_TAG in version.tags)
         return sorted(bundles, key=lambda version: int(version.version), reverse=True)
 
+    def is_first(self, name: str, kind: Kind) -> bool:
+        """Whether the name has no version yet. The registry is made where it isn't there.
+
+        Raises:
+            NameTaken: it has some of another kind.
+            RegistryUnreachable: nothing answers at :attr:`uri`.
+        """
+        with mapped_errors(self.uri, name):
+            found = client(self.uri, create=True).search_model_versions(f"name = '{name}'")
+        if any(MODEL_DIGEST_TAG in version.tags for version in found):
+            raise NameTaken(f"{name} has versions that `training register` made: take another name")
+        kinds = {version.tags[KIND_TAG] for version in found if KIND_TAG in version.tags}
+        if others := kinds - {kind}:
+            raise NameTaken(f"{name} has versions of the kind {', '.join(sorted(others))}: take another name")
+        return not kinds
+
     def set_alias(self, name: str, alias: str, version: str) -> None:
         self._registry.set_alias(name, alias, version)
 
     def publish(
-        self, name: str, folder: Path, kind: Kind, run_id: str, tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        folder: Path,
+        kind: Kind,
+        run_id: str,
+        tags: Mapping[str, str] | None = None,
+        *,
+        manifest: Manifest | None = None,
     ) -> BundleVersion:
         """Register the files of ``folder`` as the next version of ``name``, under the run that made them.
+
+        ``manifest``: what :func:`manifest_of` said of the folder, where that was asked before.
 
         Raises:
             NotABundle: it has no files, or one of a kind that may be code.
             RegistryUnreachable: nothing answers at :attr:`uri`.
         """
-        manifest = manifest_of(folder, kind)
+        manifest = manifest or manifest_of(folder, kind)
         registry = client(self.uri, create=True)
         with mapped_errors(self.uri, f"run {run_id}"), tempfile.TemporaryDirectory() as scratch:
             staged = Path(scratch) / ARTIFACT_FOLDER
             for file in manifest.files:
                 (staged / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / file, staged / file)
+                # A model has gigabytes, and MLflow copies them itself.
+                (staged / file).symlink_to((folder / file).resolve())
             (staged / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
             # By its content: a run may register several, and none may take another's place.
             place = f"{ARTIFACT_FOLDER}/{manifest.digest[:PLACE_DIGITS]}"

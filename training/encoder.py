@@ -29,8 +29,8 @@ from training.bundle import Bundles, BundleVersion
 from training.encoder_card import CARD_FILE, GRAPH_FILE, IDS, MASK, TOKENIZER_FILE, VECTOR, EncoderCard
 from training.errors import EncoderRefused, ExportRefused
 from training.export import IR_VERSION, OPSET, exporter_silenced, forget_where_it_was_made
-from training.registry import alias_for, client, mapped_errors
-from training.tracking import experiment_of
+from training.registry import alias_for
+from training.tracking import OpenRun
 
 TOLERANCE = 1e-5
 """The largest difference of a vector's component, as a share of the vector's length, between the graph on ONNX Runtime
@@ -84,10 +84,11 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
     Raises:
         EncoderRefused: the folder is no encoder that can be exported.
         ExportRefused: the graph does not answer as the network does.
-        RegistryError: MLflow can't be reached.
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
     """
     with stage(f"read {folder}") as step:
         encoder = read(folder)
+        is_first = Bundles(uri).is_first(name, "encoder")
         step.detail = f"{encoder.card.dims} dimensions, up to {encoder.card.max_tokens} tokens"
     with stage("export to ONNX, pooling included") as step:
         graph = export(encoder)
@@ -96,7 +97,7 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
         difference = check_against_torch(graph, encoder)
         step.detail = f"largest difference {difference:.1e}"
     with stage(f"register in {uri}") as step:
-        version = _publish(name, graph, encoder, difference, uri, alias)
+        version = _publish(name, graph, encoder, difference, uri, alias or alias_for(is_first))
         step.detail = f"{name} version {version.version}  manifest sha256 {version.manifest_digest[:12]}…"
     say(f"{name} version {version.version} is served by model: registry:{name}@ALIAS in a backend of the kind onnx")
     return version
@@ -199,32 +200,16 @@ def _longest(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.ones_like(ids)
 
 
-def _publish(
-    name: str, graph: ModelProto, encoder: Encoder, difference: float, uri: str, alias: str | None
-) -> BundleVersion:
-    bundles = Bundles(uri)
-    mlflow = client(uri, create=True)
-    experiment = experiment_of(uri, name)
-    with mapped_errors(uri, f"a run of {name}"):
-        run = mlflow.create_run(experiment).info.run_id
-        for key, value in encoder.card.model_dump().items():
-            mlflow.log_param(run, key, value)
-        mlflow.log_metric(run, "largest_difference", difference)
-    try:
-        is_first = not bundles.versions(name)
-        with tempfile.TemporaryDirectory() as scratch:
-            staged = Path(scratch)
-            (staged / GRAPH_FILE).write_bytes(graph.SerializeToString())
-            encoder.tokenizer.save(str(staged / TOKENIZER_FILE))
-            (staged / CARD_FILE).write_text(encoder.card.model_dump_json(indent=1), encoding="utf-8")
-            version = bundles.publish(name, staged, "encoder", run)
-        bundles.set_alias(name, alias or alias_for(is_first), version.version)
-    except BaseException:
-        with mapped_errors(uri, f"run {run}"):
-            mlflow.set_terminated(run, "FAILED")
-        raise
-    with mapped_errors(uri, f"run {run}"):
-        mlflow.set_terminated(run, "FINISHED")
+def _publish(name: str, graph: ModelProto, encoder: Encoder, difference: float, uri: str, alias: str) -> BundleVersion:
+    with OpenRun.start(uri, name, encoder.card.model_dump()) as run, tempfile.TemporaryDirectory() as scratch:
+        run.metrics({"largest_difference": difference})
+        staged = Path(scratch)
+        (staged / GRAPH_FILE).write_bytes(graph.SerializeToString())
+        encoder.tokenizer.save(str(staged / TOKENIZER_FILE))
+        (staged / CARD_FILE).write_text(encoder.card.model_dump_json(indent=1), encoding="utf-8")
+        bundles = Bundles(uri)
+        version = bundles.publish(name, staged, "encoder", run.run_id)
+        bundles.set_alias(name, alias, version.version)
     return version
 
 
@@ -242,7 +227,7 @@ def _normalized(folder: Path) -> bool:
         raise EncoderRefused(
             f"{folder}/modules.json: expected Transformer, Pooling and at most Normalize, got {', '.join(kinds)}"
         )
-    if Path(path).name != path:
+    if path in ("", "..") or Path(path).name != path:
         raise EncoderRefused(f"{folder}/modules.json: {path!r} is no folder beside it")
     pooling = _json(folder, f"{path}/config.json")
     modes = [key.removeprefix("pooling_mode_") for key, on in pooling.items() if key.startswith("pooling_mode_") and on]
@@ -300,7 +285,7 @@ def _max_tokens(folder: Path, positions: int) -> int:
         _json(folder, "tokenizer_config.json", missing={}).get("model_max_length"),
     )
     # Some tokenizers say that they have no bound by a huge float.
-    return min([positions, *(int(each) for each in given if isinstance(each, int | float) and each >= 2)])
+    return int(min([positions, *(each for each in given if isinstance(each, int | float) and each >= 2)]))
 
 
 def _json(folder: Path, name: str, missing: dict[str, Any] | None = None, kind: type = dict) -> Any:

@@ -10,7 +10,7 @@ Errors::
         ├── TrainingFailed                    the workers gave up; carries the first reason
         ├── RunNotFound                       no such run to resume or to register
         ├── ExportRefused                     the graph does not answer as the network does
-        ├── EncoderRefused                        a folder is no text encoder that can be exported
+        ├── EncoderRefused                    a folder is no text encoder that can be exported
         ├── ConversationsRefused              lines of a file of conversations that can't be learned from
         └── ModelUnusable                     a folder is no language model, or it can't be fine-tuned
 """

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -207,6 +207,55 @@ class TrackedRun:
                 raise RunNotFound(
                     f"run {self.run_id} has no {name}: it is not a finished run of `training train`"
                 ) from error
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """An MLflow run whose block makes a version, in the experiment that has the model's name."""
+
+    uri: str
+    run_id: str
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls, uri: str, model: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None
+    ) -> Iterator[Self]:
+        """A run that ends with the block, as failed where the block raises.
+
+        Raises:
+            RegistryUnreachable: nothing answers at ``uri``.
+        """
+        experiment = experiment_of(uri, model)
+        with mapped_errors(uri, f"experiment {model}"):
+            mlflow = client(uri)
+            run = cls(uri, mlflow.create_run(experiment, tags=dict(tags or {})).info.run_id)
+            for name, value in params.items():
+                mlflow.log_param(run.run_id, name, value)
+        try:
+            yield run
+        except BaseException:
+            run._end("FAILED")
+            raise
+        run._end("FINISHED")
+
+    def text(self, content: str, file: str) -> None:
+        with mapped_errors(self.uri, f"run {self.run_id}"):
+            client(self.uri).log_text(self.run_id, content, file)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        self._log([(name, value, step) for name, value in values.items()])
+
+    def _log(self, values: Sequence[tuple[str, float, int]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with mapped_errors(self.uri, f"run {self.run_id}"):
+            client(self.uri).log_batch(self.run_id, [Metric(name, value, now, step) for name, value, step in values])
+
+    def _end(self, status: str) -> None:
+        with mapped_errors(self.uri, f"run {self.run_id}"):
+            client(self.uri).set_terminated(self.run_id, status)
 
 
 def experiment_of(uri: str, model: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +66,6 @@ def tuned(folder: Path) -> Tuned:
 
 
 def _command(folder: Path, *arguments: str) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-m", "training", *arguments],
-        cwd=folder,
-        env=shell.environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    ran = shell.training(folder, *arguments)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

@@ -16,8 +16,8 @@ import yaml
 from demo.__main__ import FOLDER, MLFLOW_PORT, main
 from demo.processes import MARK, DemoError, Processes
 from spark_jobs.contract import read_contract
+from tests import shell
 from tests.documentation import examples, shape
-from tests.shell import environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
@@ -34,16 +34,7 @@ class Demonstrated:
 
 @pytest.fixture(scope="module")
 def demonstrated() -> Demonstrated:
-    found = subprocess.run(
-        ["make", "demo"],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    found = shell.make("demo", SECONDS)
     return Demonstrated(found.returncode, found.stdout, ROOT / FOLDER)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import pytest
 
-from tests.documentation import ROOT
-from tests.shell import environment
+from tests import shell
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
@@ -16,16 +14,7 @@ SECONDS = 900
 
 
 def test_a_small_model_is_served_asked_and_written_down_and_nothing_is_left() -> None:
-    found = subprocess.run(
-        ["make", "demo-llm"],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    found = shell.make("demo-llm", SECONDS)
     assert found.returncode == 0, found.stdout
     assert "Traceback" not in found.stdout
     assert re.search(r"> What is the capital of France\?\n.*Paris", found.stdout)

@@ -85,7 +85,7 @@ def _finetune(arguments: Namespace) -> None:
         )
     except ValidationError as error:
         raise UserError(f"can't train with that: {first_problem(error)}") from error
-    _check_alias(arguments.alias)
+    check_alias(arguments.alias)
     _require_packages()
     from training.finetune.pipeline import Sources, finetune
 
@@ -103,14 +103,15 @@ def _finetune(arguments: Namespace) -> None:
 
 
 def _import(arguments: Namespace) -> None:
-    _check_alias(arguments.alias)
+    check_alias(arguments.alias)
     _require_packages()
     from training.finetune.pipeline import import_model
 
     import_model(arguments.model, folder=arguments.folder, uri=tracking_uri(), alias=arguments.alias)
 
 
-def _check_alias(alias: str | None) -> None:
+def check_alias(alias: str | None) -> None:
+    """Raises: UserError: no registry would take it."""
     if alias is not None and not ALIAS.fullmatch(alias):
         raise UserError(f"--alias {alias[:63]!r}: expected letters, digits, '.', '_' and '-', and not latest or v1")
 

@@ -96,8 +96,8 @@ def read(file: Path, note: Callable[[str], None]) -> list[Line]:
     if problems:
         for problem in problems[:SHOWN_LINES]:
             note(problem)
-        if more := len(problems) - SHOWN_LINES:
-            note(f"and {more:,} more" if more > 0 else "these are all")
+        if len(problems) > SHOWN_LINES:
+            note(f"and {len(problems) - SHOWN_LINES:,} more")
         raise ConversationsRefused(
             f"{file}: {len(problems):,} of {len(lines) + len(problems):,} lines can't be used, the first: {problems[0]}"
         )

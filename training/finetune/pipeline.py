@@ -12,7 +12,7 @@ import torch
 from console import Stage, one_line, stage
 from console.folders import fetched
 from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, left_out, manifest_of
-from training.errors import ConversationsRefused, ModelUnusable
+from training.errors import ConversationsRefused
 from training.finetune import conversations, loop
 from training.finetune.conversations import Line
 from training.finetune.language_model import base_model, load_tokenizer, merge
@@ -20,10 +20,10 @@ from training.finetune.loop import Data, Losses, Report, Schedule
 from training.finetune.recipe import LoraRecipe
 from training.finetune.scoring import Question, mean_loss, perplexity, questions
 from training.finetune.tokens import Cuts, tokenize
-from training.finetune.tracking import RECIPE_FILE, OpenRun
+from training.finetune.tracking import RECIPE_FILE, TuningRun
 from training.recipe import Resources
-from training.registry import Registry, alias_for, digest_of
-from training.tracking import experiment_of
+from training.registry import alias_for, digest_of
+from training.tracking import OpenRun
 from training.workers import cluster
 
 SHOWN_ANSWERS = 3
@@ -64,7 +64,7 @@ def finetune(
             train, held_out = _lines(sources, recipe, step)
             step.detail = f"{len(train):,} conversations to train on, {len(held_out):,} held out"
         with stage(f"open the base model {base}") as step:
-            is_first = _is_first(uri, name, kind)
+            is_first = Bundles(uri).is_first(name, kind)
             opened = stack.enter_context(base_model(base, uri, storage))
             tokenizer = load_tokenizer(opened.folder)
             step.detail = f"{opened.name}  sha256 {opened.digest[:12]}…"
@@ -76,46 +76,42 @@ def finetune(
             step.note(f"held out: {held_cuts}")
         with stage(f"open a run in {uri}") as step:
             tags = {BASE_NAME_TAG: opened.name, BASE_DIGEST_TAG: opened.digest}
-            run = OpenRun.start(uri, name, _params(recipe, resources, sources, (cuts, held_cuts)), tags)
+            params = _params(recipe, resources, sources, (cuts, held_cuts))
+            run = stack.enter_context(TuningRun.start(uri, name, params, tags))
             run.text(recipe.model_dump_json(indent=1), RECIPE_FILE)
             step.detail = f"run {run.run_id}"
-        try:
-            made = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            adapter = made / "adapter"
-            adapter.mkdir()
-            steps = Schedule.of(recipe, len(learned)).steps
-            with stage(f"train with {resources.workers} worker(s) on Ray") as step, cluster():
-                watch = _Watch(run, steps, step)
-                data = Data(learned, held, asked)
-                loop.fit(
-                    opened,
-                    recipe,
-                    data,
-                    resources,
-                    name=run.run_id,
-                    storage=storage,
-                    adapter=adapter,
-                    on_report=watch.report,
-                )
-                step.detail = watch.record(asked)
-            folder = adapter
-            if kind == "language-model":
-                folder = made / "merged"
-                with stage("merge the adapter into the base model, and hold it against the two") as step:
-                    whole = merge(opened, adapter, folder)
-                    loss = mean_loss(whole, held, recipe.micro_batch, torch.device("cpu"))
-                    run.metrics({"held_out_loss_merged": loss}, steps)
-                    step.detail = f"held-out loss {loss:.4f}, apart {watch.held_out[steps]:.4f}"
-            with stage(f"register in {uri}") as step:
-                bundles = Bundles(uri)
-                version = bundles.publish(name, folder, kind, run.run_id, tags)
-                alias = alias or alias_for(is_first)
-                bundles.set_alias(name, alias, version.version)
-                step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
-        except BaseException:
-            run.end(failed=True)
-            raise
-        run.end()
+        made = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        adapter = made / "adapter"
+        adapter.mkdir()
+        steps = Schedule.of(recipe, len(learned)).steps
+        with stage(f"train with {resources.workers} worker(s) on Ray") as step, cluster():
+            watch = _Watch(run, steps, step)
+            data = Data(learned, held, asked)
+            loop.fit(
+                opened,
+                recipe,
+                data,
+                resources,
+                name=run.run_id,
+                storage=storage,
+                adapter=adapter,
+                on_report=watch.report,
+            )
+            step.detail = watch.record(asked)
+        folder = adapter
+        if kind == "language-model":
+            folder = made / "merged"
+            with stage("merge the adapter into the base model, and hold it against the two") as step:
+                whole = merge(opened, adapter, folder)
+                loss = mean_loss(whole, held, recipe.micro_batch, torch.device("cpu"))
+                run.metrics({"held_out_loss_merged": loss}, steps)
+                step.detail = f"held-out loss {loss:.4f}, apart {watch.held_out[steps]:.4f}"
+        with stage(f"register in {uri}") as step:
+            bundles = Bundles(uri)
+            version = bundles.publish(name, folder, kind, run.run_id, tags)
+            alias = alias or alias_for(is_first)
+            bundles.set_alias(name, alias, version.version)
+            step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
     return version
 
 
@@ -135,17 +131,12 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
             without = f"; left out: {', '.join(hidden)}" if hidden else ""
             step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB{without}"
         with stage(f"register in {uri}") as step:
-            is_first = _is_first(uri, name, "language-model")
-            run = OpenRun.start(uri, name, {"folder": local.resolve().name}, {})
-            try:
-                bundles = Bundles(uri)
-                version = bundles.publish(name, local, "language-model", run.run_id)
+            bundles = Bundles(uri)
+            is_first = bundles.is_first(name, "language-model")
+            with OpenRun.start(uri, name, {"folder": local.resolve().name}) as run:
+                version = bundles.publish(name, local, "language-model", run.run_id, manifest=manifest)
                 alias = alias or alias_for(is_first)
                 bundles.set_alias(name, alias, version.version)
-            except BaseException:
-                run.end(failed=True)
-                raise
-            run.end()
             step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
     return version
 
@@ -153,7 +144,7 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
 class _Watch:
     """Keeps what the workers report, and says it."""
 
-    def __init__(self, run: OpenRun, steps: int, step: Stage) -> None:
+    def __init__(self, run: TuningRun, steps: int, step: Stage) -> None:
         self._run = run
         self._steps = steps
         self._step = step
@@ -204,23 +195,6 @@ def _lines(sources: Sources, recipe: LoraRecipe, step: Stage) -> tuple[list[Line
             f"{both[0]}: what is trained on is not held out"
         )
     return lines, held_out
-
-
-def _is_first(uri: str, name: str, kind: Kind) -> bool:
-    """Whether the name has no version yet.
-
-    Raises:
-        ModelUnusable: it has some of another kind.
-    """
-    # Made where it isn't there, so that the registry can be asked.
-    experiment_of(uri, name)
-    bundles = Bundles(uri).versions(name)
-    others = {version.kind for version in bundles} - {kind}
-    if Registry(uri).versions(name):
-        raise ModelUnusable(f"{name} has versions that `training register` made: take another name")
-    if others:
-        raise ModelUnusable(f"{name} has versions of the kind {', '.join(sorted(others))}: take another name")
-    return not bundles
 
 
 def _params(

@@ -15,6 +15,7 @@ from training.bundle import (
     MANIFEST_FILE,
     Bundles,
     BundleVersion,
+    NameTaken,
     NotABundle,
     left_out,
     manifest_of,
@@ -219,6 +220,13 @@ def test_a_version_of_another_making_is_not_taken(registry: tuple[str, str]) -> 
     with pytest.raises(VersionUnverifiable, match=r"bundle\.kind and manifest\.sha256"):
         Bundles(uri).resolve("foreign", "champion")
     assert Bundles(uri).versions("foreign") == []
+
+
+def test_a_name_holds_one_kind(published: Published, registry: tuple[str, str], tmp_path: Path) -> None:
+    assert published.bundles.is_first("unheard-of", "encoder")
+    assert not published.bundles.is_first(NAME, "language-model")
+    with pytest.raises(NameTaken, match=f"{NAME} has versions of the kind language-model: take another name"):
+        published.bundles.is_first(NAME, "encoder")
 
 
 def test_what_is_not_there_is_said(registry: tuple[str, str], tmp_path: Path) -> None:

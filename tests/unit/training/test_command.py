@@ -8,14 +8,7 @@ import pytest
 
 from tests import synthetic
 from tests.unit.spark_jobs import aws
-from training.__main__ import main
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert len(lines) == 1, lines
-    return lines[0]
+from tests.unit.training.refused import refusal
 
 
 @pytest.mark.parametrize(
@@ -37,6 +30,15 @@ def test_an_impossible_flag_is_named(
 def test_a_name_that_no_registry_or_url_would_take_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(capsys, "train", "My/Model", "--view", "nowhere")
     assert line.startswith("error: 'My/Model' can't name a model")
+
+
+@pytest.mark.parametrize("command", [("register", "--view"), ("encoder", "--folder")])
+@pytest.mark.parametrize("alias", ["latest", "v1", "a b"])
+def test_an_alias_that_no_registry_would_take_is_refused(
+    command: tuple[str, str], alias: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, flag = command
+    assert f"--alias {alias!r}: expected" in refusal(capsys, name, "returns", flag, "nowhere", "--alias", alias)
 
 
 def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:

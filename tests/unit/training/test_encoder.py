@@ -50,6 +50,12 @@ def test_vectors_are_as_long_as_the_network_makes_them_where_nothing_normalizes(
     assert float(torch.linalg.norm(vector)) != pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_tokenizer_without_a_bound_leaves_that_of_the_network(folder: Path) -> None:
+    (folder / "sentence_bert_config.json").unlink()
+    write(folder, "tokenizer_config.json", {"model_max_length": float("inf")})
+    assert read(folder).card.max_tokens == 16
+
+
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -73,6 +79,12 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pooling elsewhere": (
         lambda at: write(
             at, "modules.json", [{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": "../x"}]
+        ),
+        "is no folder beside it",
+    ),
+    "a pooling above": (
+        lambda at: write(
+            at, "modules.json", [{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": ".."}]
         ),
         "is no folder beside it",
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.training.refused import refusal
 from training.__main__ import main
 from training.finetune.loop import Schedule, rate
 from training.finetune.recipe import LoraRecipe
@@ -28,13 +29,6 @@ def data(tmp_path: Path) -> Path:
         )
     )
     return file
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line]
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 @pytest.mark.parametrize(
