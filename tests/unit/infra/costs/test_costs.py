@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import re
 import shlex
-import urllib.request
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
-import pulumi_aws as aws
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
@@ -22,80 +18,16 @@ from infra.costs import aws as cost_explorer
 from infra.costs import azure
 from infra.costs.command import main
 from infra.costs.plot import draw
-from infra.costs.spent import CostsError, Period, Spent, totals
+from infra.costs.spent import CostsError, Spent, totals
 from infra.web import WebError
-from serve.llm.ledger.entries import Entry
-from serve.llm.ledger.sqlite import SqliteLedger
-from serve.llm.ledger.store import Sums
-from serve.llm.use import Use
 from tests.documentation import ROOT, examples
 from tests.unit.infra.check.good import SETTINGS
+from tests.unit.infra.costs.bill import PERIOD, day, last, program, run, told
 from tests.unit.infra.sites import Answer, Request, Site, site
-from tests.unit.serve.llm.uses import use
-from tests.unit.spark_jobs.aws import SETTINGS as ACCOUNT
-from tests.unit.spark_jobs.aws import served
 
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000000"
 TAGS = {"project": "ml-training-deployment", "stack": "dev"}
-PERIOD = Period(date(2026, 11, 1), date(2026, 11, 3))
 WITH_AZURE = "  ml-training-deployment:azure: {tracking_uri: 'https://mlflow.example.com'}\n"
-
-
-def program() -> None:
-    aws.ec2.Eip("address", region="us-east-1")
-
-
-@pytest.fixture(autouse=True)
-def _account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    for name, value in ACCOUNT.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with served() as environment:
-        url = environment["AWS_ENDPOINT_URL"]
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        post(f"{url}/moto-api/reset", {})
-        yield url
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "Pulumi.dev.yaml").write_text(SETTINGS)
-    return tmp_path
-
-
-def post(url: str, body: Any) -> None:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        answer.read()
-
-
-def day(first: date, groups: dict[str, str], unit: str = "USD") -> dict[str, Any]:
-    return {
-        "TimePeriod": {"Start": first.isoformat(), "End": (first + timedelta(days=1)).isoformat()},
-        "Total": {},
-        "Groups": [
-            {"Keys": [key], "Metrics": {"UnblendedCost": {"Amount": amount, "Unit": unit}}}
-            for key, amount in groups.items()
-        ],
-        "Estimated": False,
-    }
-
-
-def told(moto: str, *pages: dict[str, Any]) -> None:
-    post(f"{moto}/moto-api/static/ce/cost-and-usage-results", {"results": list(pages)})
-
-
-def last(number: int) -> date:
-    return datetime.now(UTC).date() - timedelta(days=number)
-
-
-def run(folder: Path, *more: str, environment: dict[str, str] | None = None, site_: str = azure.SITE) -> int:
-    argv = ["--stack", "dev", "--folder", str(folder), *more]
-    return main(argv, program, environment or {}, site_)
 
 
 def test_pages_of_cost_explorer_are_read_to_the_end(moto: str) -> None:
@@ -381,56 +313,3 @@ def test_azure_refuses(moto: str, folder: Path, capsys: pytest.CaptureFixture[st
     assert "answers 401" in error
     assert "InvalidAuthenticationToken" in error
     assert "secret" not in error
-
-
-def noted(folder: Path, *uses: Use) -> str:
-    """A ledger's address, with these in it."""
-    store = SqliteLedger(folder / "usage.db")
-    store.prepare()
-    store.write([Entry(str(number), each) for number, each in enumerate(uses)])
-    store.close()
-    return f"sqlite:///{folder / 'usage.db'}"
-
-
-def at(number: int) -> datetime:
-    return datetime.combine(last(number), time(12), UTC)
-
-
-def test_the_ledger_of_language_models_stands_beside_the_bill_and_is_not_added(
-    moto: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told(moto, {"ResultsByTime": [day(last(1), {"Amazon Bedrock": "3"})]})
-    url = noted(
-        folder,
-        use(at=at(1), model="assistant", dollars=2.5),
-        use(at=at(2), model="assistant", dollars=0.25),
-        use(at=at(1), model="own", dollars=None),
-        # Of a day that the bill does not have yet, and of one before it.
-        use(at=at(0), model="assistant", dollars=100.0),
-        use(at=at(9), model="assistant", dollars=100.0),
-    )
-    picture = folder / "costs.png"
-    assert run(folder, "--days", "7", "--ledger", url, "--plot", str(picture)) == 0
-    output = capsys.readouterr().out
-    assert re.search(r"^  all +USD +3\.00$", output, re.MULTILINE)
-    assert re.search(r"^  assistant  USD +2\.75  2 requests$", output, re.MULTILINE)
-    assert re.search(r"^  own +USD +unknown  1 requests, 1 of unknown price$", output, re.MULTILINE)
-    assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_ledger_that_is_not_there_is_said_before_anything_is_asked(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(folder, "--ledger", f"sqlite:///{folder / 'none.db'}") == 2
-    assert "there is no ledger yet" in capsys.readouterr().err
-
-
-def test_the_picture_has_the_ledger_as_a_line_of_its_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[list[float]] = []
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, *_, **__: drawn.append(list(figure.axes[0].lines[0].get_ydata()))
-    )
-    begins = datetime(2026, 11, 2, tzinfo=UTC)
-    used = [Sums(begins, name, 1, 1, 0, 1, 0.5, 0) for name in ("assistant", "own")]
-    draw(tmp_path / "costs.png", "dev", PERIOD, [], (0.0, 1.0), used)
-    assert drawn == [[0.0, 1.0]]
