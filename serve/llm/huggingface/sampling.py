@@ -81,8 +81,10 @@ class Sampler:
             seen = torch.tensor(list(self._counts), device=scores.device)
             counts = torch.tensor(list(self._counts.values()), device=scores.device, dtype=scores.dtype)
             scores[seen] -= sampling.presence + sampling.frequency * counts
-        for token, value in (sampling.bias or {}).items():
-            scores[token] += value
+        if sampling.bias:
+            # At once: each write to a tensor by itself costs as much as all of them, and everybody's answers wait.
+            tokens = torch.tensor(list(sampling.bias), device=scores.device)
+            scores[tokens] += torch.tensor(list(sampling.bias.values()), device=scores.device, dtype=scores.dtype)
         return scores
 
     def _allowed(self, scores: Tensor) -> Tensor:
