@@ -192,20 +192,31 @@ def house(
     return House(plane, gateway, admission, meter, log, folder)
 
 
-@contextmanager
-def listening(inn: House, app: ASGIApp | None = None) -> Iterator[House]:
-    """The house behind a uvicorn in a thread of its own; ``app`` is what it serves, if not the gateway itself."""
-    config = uvicorn.Config(app or inn.gateway, port=0, lifespan="off", log_level="warning", http="httptools")
-    server = uvicorn.Server(config)
+def in_a_thread(server: uvicorn.Server) -> Callable[[], None]:
+    """With an event loop of its own."""
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+    return lambda: thread.join(SECONDS)
+
+
+@contextmanager
+def listening(
+    inn: House, app: ASGIApp | None = None, start: Callable[[uvicorn.Server], Callable[[], None]] = in_a_thread
+) -> Iterator[House]:
+    """The house behind a uvicorn; ``app`` is what it serves, if not the gateway itself.
+
+    ``start``: where it runs; gives what waits for its end.
+    """
+    config = uvicorn.Config(app or inn.gateway, port=0, lifespan="off", log_level="warning", http="httptools")
+    server = uvicorn.Server(config)
+    wait = start(server)
     until(lambda: server.started)
     inn.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     yield inn
     for client in inn.clients:
         client.close()
     server.should_exit = True
-    thread.join(SECONDS)
+    wait()
 
 
 def until(true: Callable[[], object]) -> None:

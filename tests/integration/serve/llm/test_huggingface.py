@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import ray
+import uvicorn
 from ray import serve as ray_serve
 
 from serve.context import RequestContext
@@ -27,7 +28,7 @@ from tests.integration.serve.llm import calls, vllm_on_ray
 from tests.integration.serve.llm.calls import NAME, chat, stream, text, until_none, whole
 from tests.integration.serve.llm.vllm_on_ray import Run
 from tests.integration.serve.llm.wrong_bodies import WRONG
-from tests.unit.serve.language import house, listening
+from tests.unit.serve.language import house, listening, until
 
 pytestmark = pytest.mark.integration
 
@@ -167,7 +168,16 @@ class TestAnswers:
             return await DeployedBackend(NAME, DEPLOYMENT, application="batched").run(operation, body)
 
         made.plane.run = through  # type: ignore[method-assign]
-        with listening(made):
+
+        def start(server: uvicorn.Server) -> Callable[[], None]:
+            # Where the other tests call it: Serve gives the same handle to all, and it belongs to the first one's loop.
+            async def begin() -> asyncio.Task[None]:
+                return asyncio.get_running_loop().create_task(server.serve())
+
+            serving = run(begin())
+            return lambda: until(serving.done)
+
+        with listening(made, start=start):
             chats = made.client().chat.completions
             answer = chats.create(model=NAME, messages=calls.CAPITAL, temperature=0)  # type: ignore[arg-type]
             assert answer.choices[0].message.content == "The capital of France is Paris."
