@@ -40,9 +40,9 @@ slim="mlflow-skinny\nsqlalchemy\n"
 more=()
 printf 'setuptools>=77\nuv>=0.9\n' | compile build
 more=(--override "$scratch/slim")
-printf "$slim" | of_the_project serve serve aws
+printf "$slim" | of_the_project serve serve aws postgresql
 printf "${slim}onnxruntime-gpu[cuda,cudnn]\n" |
-    compile serve-gpu pyproject.toml --extra serve --extra aws \
+    compile serve-gpu pyproject.toml --extra serve --extra aws --extra postgresql \
         --constraint "$scratch/constraints-gpu" --override "$scratch/slim-gpu"
 more=()
 printf 'awslambdaric\n' | of_the_project lambda lambda
