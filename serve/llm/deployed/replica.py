@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import orjson
@@ -104,9 +105,11 @@ class _Call:
         if isinstance(answer, Refused):
             self._last = answer
             return
-        async for text in answer:
-            if isinstance(text, Refused):
-                self._last = text
-                return
-            self._lines.append(text)
-            self._news.set()
+        # Closed here and now where the call is cancelled: that is what stops the engine.
+        async with aclosing(answer):  # type: ignore[type-var]
+            async for text in answer:
+                if isinstance(text, Refused):
+                    self._last = text
+                    return
+                self._lines.append(text)
+                self._news.set()
