@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-llm test lint types unit integration benchmarks lock clean
 
+# Where it is set, each of the many processes that are started here would compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 RUN := .venv/bin
 RUNTIME := .venv/.runtime-installed
 LANGUAGE := .venv/.language-installed
@@ -36,7 +39,7 @@ unit: $(DEVELOPMENT)
 	$(RUN)/pytest tests/unit --numprocesses=2 --dist=loadfile
 
 integration: $(DEVELOPMENT)
-	$(RUN)/pytest tests/integration
+	$(RUN)/pytest tests/integration --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 benchmarks: $(DEVELOPMENT)
 	$(RUN)/python -m benchmarks ingress
