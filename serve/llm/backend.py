@@ -40,12 +40,15 @@ class Completed:
 class Stream(Protocol):
     """An answer as it comes: an async iterator of OpenAI's chunks, each a dictionary; the usage is in the last.
 
-    ``tokens``: what it took so far, right at any moment, so that an answer whose client went is counted too. One that
-    a version of the registry makes has its ``version`` too, as :class:`Completed` has.
+    ``tokens``: what it took so far, right at any moment, so that an answer whose client went is counted too.
+    ``version``: as :class:`Completed` has it.
     """
 
     @property
     def tokens(self) -> Tokens: ...
+
+    @property
+    def version(self) -> str | None: ...
 
     def __aiter__(self) -> Stream: ...
 

@@ -127,10 +127,8 @@ class Router:
             # Whoever sells answers has read the prompt by then, unless it said that it would not.
             account.settle(Tokens() if _refused(error) else Tokens(guessed_input(body)), _ending(error))
             raise
-        # What is bought has none.
-        version: str | None = getattr(found, "version", None)
-        account.answered(version)
-        context.version = version or context.version
+        account.answered(found.version)
+        context.version = found.version or context.version
         if isinstance(found, Completed):
             account.settle(found.tokens, "done")
             return found
@@ -192,6 +190,10 @@ class _Counted:
     @property
     def tokens(self) -> Tokens:
         return self._stream.tokens
+
+    @property
+    def version(self) -> str | None:
+        return self._stream.version
 
     def __aiter__(self) -> _Counted:
         return self

@@ -118,6 +118,8 @@ class BedrockBackend:
 class Answering:
     """A stream that has begun. Keeps to :class:`serve.llm.backend.Stream`."""
 
+    version: str | None = None
+
     def __init__(self, events: Events, chunks: Chunks, between_seconds: float) -> None:
         self._events = events
         self._chunks = chunks

@@ -118,6 +118,7 @@ class Plane:
 
 class Scripted:
     tokens = Tokens()
+    version: str | None = None
 
     def __init__(self, plane: Plane, steps: Sequence[Step]) -> None:
         self._plane = plane
