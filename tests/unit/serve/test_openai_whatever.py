@@ -33,7 +33,7 @@ def quiet() -> Gateway:
     return build(data, transports(docs=False, language=True), Bounds(100_000, 20))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     path=st.sampled_from([CHAT, "/v1/completions", "/v1/embeddings"]),
     named=st.booleans(),

@@ -155,7 +155,7 @@ def test_however_the_bytes_are_cut_the_chunks_are_the_same(cuts: list[int]) -> N
     assert bare(chunks(*pieces)[0]) == bare(chunks(BYTES)[0])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, len(BYTES) - 1), st.integers(1, 255))
 def test_a_byte_that_is_wrong_is_never_taken_for_an_answer(place: int, change: int) -> None:
     wrong = bytearray(BYTES)
@@ -197,7 +197,7 @@ names = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(names, st.dictionaries(st.text(max_size=5), json_values) | json_values), max_size=5))
 def test_whatever_an_event_says_it_is_read_or_refused(events: list[tuple[str, Any]]) -> None:
     made = Chunks("m", never)
@@ -214,7 +214,7 @@ def test_whatever_an_event_says_it_is_read_or_refused(events: list[tuple[str, An
     assert refused.status == 502
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.dictionaries(st.sampled_from(["output", "usage", "stopReason", "embedding", "embeddings"]), json_values))
 def test_whatever_an_answer_says_it_is_read_or_refused(document: dict[str, Any]) -> None:
     for read in (

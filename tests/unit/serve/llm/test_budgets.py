@@ -16,6 +16,7 @@ from serve.gateway.errors import BudgetReached
 from serve.llm.ledger import budgets as module
 from serve.llm.ledger.budgets import BILLION, ENDLESS, EPOCH, Budgets, Claim, billionths, first_day
 from serve.llm.settings import Budget
+from tests.ledgers import Place, SqlitePlace
 from tests.unit.serve.llm.uses import Clock, ledger, use
 
 DAY = date(2026, 3, 14).toordinal() - EPOCH
@@ -102,7 +103,7 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestRequests.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 @given(st.floats(0, 1e6))
@@ -149,7 +150,7 @@ def test_a_budget_begins_anew_at_midnight_of_utc_and_not_before(
 ) -> None:
     async def check() -> None:
         clock = Clock(now)
-        kept = ledger(tmp_path, [Budget(**{f"dollars_per_{span}": 1.0})], clock)  # type: ignore[arg-type]
+        kept = ledger(SqlitePlace(tmp_path), [Budget(**{f"dollars_per_{span}": 1.0})], clock)  # type: ignore[arg-type]
         await kept.start()
         late = kept.reserve("reports", "assistant", 1.0)
         with pytest.raises(BudgetReached, match=f"{next_moment:%Y-%m-%dT%H:%M:%SZ}"):
@@ -166,13 +167,13 @@ def test_a_budget_begins_anew_at_midnight_of_utc_and_not_before(
     asyncio.run(check())
 
 
-def test_what_was_spent_before_a_start_counts(tmp_path: Path) -> None:
+def test_what_was_spent_before_a_start_counts(place: Place) -> None:
     async def check() -> None:
-        first = ledger(tmp_path)
+        first = ledger(place)
         await first.start()
         first.reserve("reports", "assistant", 1.0).settle(use(dollars=0.75))
         await first.close()
-        second = ledger(tmp_path, [Budget(dollars_per_month=1.0)])
+        second = ledger(place, [Budget(dollars_per_month=1.0)])
         await second.start()
         with pytest.raises(BudgetReached, match=r"\$0\.25 is left"):
             second.reserve("reports", "assistant", 0.5)
@@ -182,10 +183,10 @@ def test_what_was_spent_before_a_start_counts(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
-def test_others_know_what_is_spent_and_reserved_after_a_flush_of_both(tmp_path: Path) -> None:
+def test_others_know_what_is_spent_and_reserved_after_a_flush_of_both(place: Place) -> None:
     async def check() -> None:
         budget = [Budget(dollars_per_day=10.0)]
-        here, there = ledger(tmp_path, budget), ledger(tmp_path, budget)
+        here, there = ledger(place, budget), ledger(place, budget)
         await here.start()
         await there.start()
         running = here.reserve("reports", "assistant", 6.0)
@@ -207,7 +208,7 @@ def test_others_know_what_is_spent_and_reserved_after_a_flush_of_both(tmp_path: 
 
 def test_a_budget_counts_on_while_the_store_can_not_be_written(tmp_path: Path, monkeypatch: Any) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path, [Budget(dollars_per_day=1.0)])
+        kept = ledger(SqlitePlace(tmp_path), [Budget(dollars_per_day=1.0)])
         await kept.start()
         kept.reserve("reports", "assistant", 0.5).settle(use(dollars=0.5))
 
@@ -230,7 +231,7 @@ def test_a_budget_counts_on_while_the_store_can_not_be_written(tmp_path: Path, m
 
 def test_what_is_settled_twice_gives_its_reservation_back_once(tmp_path: Path) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path, [Budget(dollars_per_day=1.0)])
+        kept = ledger(SqlitePlace(tmp_path), [Budget(dollars_per_day=1.0)])
         await kept.start()
         kept.reserve("reports", "assistant", 0.5)
         twice = kept.reserve("reports", "assistant", 0.5)
