@@ -54,6 +54,7 @@ def require_language(settings: Settings) -> Mapping[str, Sources]:
             plan(name, backend, sources=found)
             if found is not None:
                 sources[name] = found
-    if settings.usage.ledger is not None:
-        open_store(settings.usage.ledger).close()
+    usage = settings.usage
+    if usage.ledger is not None:
+        open_store(usage.ledger, usage.journals, usage.password).close()
     return sources

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from serve.limits.settings import LimitSettings
 from serve.section import ModelName, Section
@@ -188,10 +189,17 @@ class Budget(Section):
 
 
 class UsageSettings(Section):
-    """``ledger``: ``sqlite:///PATH`` or ``postgresql://…``; ``None``: nothing is kept, and no budget can be held."""
+    """``ledger``: ``sqlite:///PATH`` or ``postgresql://…``; ``None``: nothing is kept, and no budget can be held.
+
+    ``journals``: the folder for what this machine has not brought there yet, of this ledger alone. ``password``: where
+    it is, ``secretsmanager:NAME``; what is wrong with it is told where it can be without it, and so not here.
+    """
 
     ledger: str | None = Field(default="sqlite:///build/usage.db", min_length=1)
-    flush_seconds: float = Field(default=0.5, gt=0)
+    journals: Path | None = Field(default=None, strict=False)
+    password: Annotated[str | None, BeforeValidator(lambda given: given if given is None else str(given))] = None
+    # Several fit into the time for which others believe what a process has reserved.
+    flush_seconds: float = Field(default=0.5, gt=0, le=20)
     budgets: tuple[Budget, ...] = Field(default=(), strict=False)
 
     @model_validator(mode="after")

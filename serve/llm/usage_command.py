@@ -10,6 +10,7 @@ Errors::
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
@@ -66,13 +67,13 @@ def run(options: argparse.Namespace, settings: UsageSettings, now: datetime | No
     since = None if options.since is None else now - _duration(options.since)
     if options.emf and options.by == "day":
         raise UsageCommandError("--emf: expected --by key, model, backend or prompt: a metric has its time beside it")
-    store = open_store(url)
-    # Before an ingress that was killed starts again, what it had not brought there is in its journal.
-    left = _take_over(store)
-    if options.emf:
-        _say_metrics(store, options.by, since, now)
-        return 0
-    days = store.sums(options.by, since, now + timedelta(seconds=FEW_SECONDS), SECONDS_A_DAY)
+    with contextlib.closing(open_store(url, settings.journals, settings.password)) as store:
+        # Before an ingress that was killed starts again, what it had not brought there is in its journal.
+        left = _take_over(store)
+        if options.emf:
+            _say_metrics(store, options.by, since, now)
+            return 0
+        days = store.sums(options.by, since, now + timedelta(seconds=FEW_SECONDS), SECONDS_A_DAY)
     for line in table(options.by, days):
         say(line)
     if left is not None:

@@ -88,5 +88,6 @@ def entry_of(began: Began, use: Use) -> Entry:
 
 
 def clean(text: str) -> str:
-    """A text without lone surrogates, which no database takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    """A text without lone surrogates and NUL, which not every database takes."""
+    known = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return known.replace("\0", "?")

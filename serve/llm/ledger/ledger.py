@@ -233,8 +233,9 @@ def open_ledger(settings: UsageSettings) -> UsageLedger | NoLedger:
     """The ledger of the settings, to be started.
 
     Raises:
-        LedgerError: its URL is not one of a ledger.
+        LedgerError: its URL, or where its password is, is not one of a ledger.
     """
     if settings.ledger is None:
         return NoLedger()
-    return UsageLedger(open_store(settings.ledger), settings.budgets, settings.flush_seconds)
+    store = open_store(settings.ledger, settings.journals, settings.password)
+    return UsageLedger(store, settings.budgets, settings.flush_seconds)

@@ -25,6 +25,8 @@ from serve.llm.ledger.entries import Entry
 
 SECONDS_A_DAY = 86_400
 
+NOT_YET = "there is no ledger yet: a running ingress makes it"
+
 By = Literal["key", "model", "backend", "prompt", "day"]
 
 Spending = Mapping[tuple[str, str, int], float]
@@ -99,31 +101,43 @@ class UsageStore(Protocol):
     def close(self) -> None: ...
 
 
-def _sqlite(rest: str) -> UsageStore:
+def _sqlite(rest: str, journals: Path | None, password: str | None) -> UsageStore:
     from serve.llm.ledger.sqlite import SqliteLedger
 
-    return SqliteLedger.at(rest)
+    if password is not None:
+        raise BadLedgerAddress("usage.password: a ledger in SQLite has none: leave it out")
+    return SqliteLedger.at(rest, journals)
 
 
-def _postgresql(rest: str) -> UsageStore:  # noqa: ARG001 - it may have a password in it, and is not shown
-    raise LedgerUnsupported(
-        "ledger 'postgresql://…': needs the package psycopg, which is not among this project's, and a store of its "
-        "own in serve/llm/ledger: name sqlite:///PATH"
-    )
+def _postgresql(rest: str, journals: Path | None, password: str | None) -> UsageStore:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise LedgerUnsupported(
+            "ledger 'postgresql:…': psycopg is not installed: install ml-training-deployment[postgresql]"
+        ) from error
+    from serve.llm.ledger.postgresql import PostgresqlLedger
+
+    return PostgresqlLedger.at(rest, journals, password)
 
 
-STORES: dict[str, Callable[[str], UsageStore]] = {"sqlite": _sqlite, "postgresql": _postgresql}
-"""The scheme of a URL → what makes the store, of what is behind the colon."""
+STORES: dict[str, Callable[[str, Path | None, str | None], UsageStore]] = {
+    "sqlite": _sqlite,
+    "postgresql": _postgresql,
+}
+"""The scheme of a URL → what makes the store, of what is behind the colon and of the two others of ``open_store``."""
 
 
-def open_store(url: str) -> UsageStore:
+def open_store(url: str, journals: Path | None = None, password: str | None = None) -> UsageStore:
     """The store at a URL. Nothing is read or made yet.
 
+    ``journals``: the folder for them; ``None``: the store's own. ``password``: where it is read from.
+
     Raises:
-        BadLedgerAddress: no store has this scheme, or what is behind it is not an address of it.
+        BadLedgerAddress: no store has this scheme, or what is behind it, or ``password``, is not an address of it.
         LedgerUnsupported: see there.
     """
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in STORES:
         raise BadLedgerAddress(f"ledger {scheme!r}…: expected one of {', '.join(f'{known}:…' for known in STORES)}")
-    return STORES[scheme](rest)
+    return STORES[scheme](rest, journals, password)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import sqlite3
-import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from serve import sqlite as sqlite_module
@@ -19,35 +20,43 @@ from serve.access.keys import issue
 from serve.access.stores import open_store as open_keys
 from serve.llm.backend import Tokens
 from serve.llm.ledger import ledger as module
+from serve.llm.ledger import postgresql as postgresql_module
+from serve.llm.ledger import sql
 from serve.llm.ledger.entries import Began, entry_of
 from serve.llm.ledger.journal import Taken
 from serve.llm.ledger.ledger import NoLedger, UsageLedger, open_ledger
 from serve.llm.ledger.sqlite import SqliteLedger
 from serve.llm.ledger.store import (
     BadLedgerAddress,
+    By,
     LedgerUnreadable,
-    LedgerUnsupported,
     LedgerUnwritable,
     Sums,
     open_store,
 )
 from serve.llm.settings import UsageSettings
+from serve.settings import read_settings
+from tests.ledgers import Place, SqlitePlace
 from tests.unit.serve.llm.uses import LATER, NOON, Clock, ledger, use
 
 
-def read(folder: Path, columns: str = "request_id") -> list[tuple[object, ...]]:
-    with sqlite3.connect(folder / "usage.db") as database:
-        return database.execute(f"SELECT {columns} FROM uses ORDER BY id").fetchall()
+def read(place: Place, columns: str = "request_id") -> list[tuple[object, ...]]:
+    return place.query(f"SELECT {columns} FROM uses ORDER BY id")
 
 
-def sums(folder: Path) -> Sums:
-    (found,) = SqliteLedger(folder / "usage.db").sums("model", None, LATER, 86_400)
+def all_sums(place: Place, by: By = "model") -> list[Sums]:
+    with contextlib.closing(place.store()) as store:
+        return store.sums(by, None, LATER, 86_400)
+
+
+def sums(place: Place) -> Sums:
+    (found,) = all_sums(place)
     return found
 
 
-def test_a_use_is_kept_with_all_that_is_known_of_it(tmp_path: Path) -> None:
+def test_a_use_is_kept_with_all_that_is_known_of_it(place: Place) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path, clock=Clock(NOON))
+        kept = ledger(place, clock=Clock(NOON))
         await kept.start()
         kept.reserve("reports", "assistant", 1.0).settle(use(at=NOON + timedelta(seconds=3)))
         kept.reserve("reports", "assistant", 1.0).settle(use(request_id="s", dollars=None, first_token_seconds=None))
@@ -59,18 +68,17 @@ def test_a_use_is_kept_with_all_that_is_known_of_it(tmp_path: Path) -> None:
         "first_token_seconds, seconds, dollars, ended"
     )
     shared = (int(NOON.timestamp() * 1e6), "reports", "assistant", "own", "chat", 100, 20, 10)
-    assert read(tmp_path, columns) == [
+    assert read(place, columns) == [
         ("r", *shared, 0.1, 0.5, 0.25, "done"),
         ("s", *shared, None, 0.5, None, "done"),
     ]
-    assert stat.S_IMODE((tmp_path / "usage.db").stat().st_mode) == 0o600
-    assert list((tmp_path / "usage.db.journals").iterdir()) == []
-    assert (sums(tmp_path).dollars, sums(tmp_path).unknown) == (0.25, 1)
+    assert list(place.machine.iterdir()) == []
+    assert (sums(place).dollars, sums(place).unknown) == (0.25, 1)
 
 
-def test_what_is_settled_or_written_twice_counts_once_and_a_client_s_own_id_hides_nothing(tmp_path: Path) -> None:
+def test_what_is_settled_or_written_twice_counts_once_and_a_client_s_own_id_hides_nothing(place: Place) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path)
+        kept = ledger(place)
         await kept.start()
         for _ in range(3):
             reservation = kept.reserve("reports", "assistant", 1.0)
@@ -79,30 +87,30 @@ def test_what_is_settled_or_written_twice_counts_once_and_a_client_s_own_id_hide
         await kept.close()
 
     asyncio.run(check())
-    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (3, 0.75)
-    store = SqliteLedger(tmp_path / "usage.db")
+    assert (sums(place).requests, sums(place).dollars) == (3, 0.75)
     entry = entry_of(Began("p-1", NOON, "reports", "assistant", 1.0, ""), use())
-    store.write([entry, entry])
-    store.write([entry])
-    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (4, 1.0)
-    assert sum(store.exchange("p", [entry], {}, 0).values()) == 1.0
+    with contextlib.closing(place.store()) as store:
+        store.write([entry, entry])
+        store.write([entry])
+        assert (sums(place).requests, sums(place).dollars) == (4, 1.0)
+        assert sum(store.exchange("p", [entry], {}, 0).values()) == 1.0
 
 
 @pytest.mark.parametrize("statement", ["UPDATE uses SET dollars = 0", "DELETE FROM uses"])
-def test_nobody_changes_what_is_in_it(tmp_path: Path, statement: str) -> None:
-    store = SqliteLedger(tmp_path / "usage.db")
-    store.write([entry_of(Began("p-1", NOON, "reports", "assistant", 1.0, ""), use())])
-    with sqlite3.connect(tmp_path / "usage.db") as database, pytest.raises(sqlite3.IntegrityError, match="only ever"):
-        database.execute(statement)
+def test_nobody_changes_what_is_in_it(place: Place, statement: str) -> None:
+    with contextlib.closing(place.store()) as store:
+        store.write([entry_of(Began("p-1", NOON, "reports", "assistant", 1.0, ""), use())])
+    with pytest.raises((sqlite3.IntegrityError, psycopg.Error), match="only ever"):
+        place.query(statement)
+    assert len(read(place)) == 1
 
 
-def test_what_no_database_takes_does_not_stop_the_rest(tmp_path: Path) -> None:
+def test_what_no_database_takes_does_not_stop_the_rest(place: Place) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path)
+        kept = ledger(place)
         await kept.start()
-        kept.reserve("\ud800", "\udfff", 1.0, "\ud800").settle(
-            use(request_id="\ud800", backend="\ud800", ended="\ud800")
-        )
+        for text in ("\ud800", "\0"):
+            kept.reserve(text, text, 1.0, text, text, text).settle(use(request_id=text, backend=text, ended=text))
         for tokens in (Tokens(2**80, 2**80, 2**80), Tokens(-5, -5, -5)):
             kept.reserve("k", "m", 1.0).settle(use(tokens=tokens))
         for dollars in (math.inf, math.nan, -1.0):
@@ -110,8 +118,7 @@ def test_what_no_database_takes_does_not_stop_the_rest(tmp_path: Path) -> None:
         await kept.close()
 
     asyncio.run(check())
-    rows = SqliteLedger(tmp_path / "usage.db").sums("model", None, LATER, 86_400)
-    assert [(each.name, each.requests, each.unknown) for each in rows] == [("?", 1, 0), ("m", 5, 3)]
+    assert [(each.name, each.requests, each.unknown) for each in all_sums(place)] == [("?", 2, 0), ("m", 5, 3)]
 
 
 BEFORE_PROMPTS = (
@@ -154,21 +161,39 @@ def test_a_ledger_of_the_version_before_is_read_and_goes_on(tmp_path: Path) -> N
     (journals / "p.1.jsonl").write_text(f"E{line}\n")
 
     async def check() -> None:
-        kept = ledger(tmp_path)
+        kept = ledger(SqlitePlace(tmp_path))
         assert await kept.start() == Taken(uses=1)
         kept.reserve("k", "m", 1.0, "t", "greeting", "3").settle(use(request_id="t"))
         await kept.close()
 
     asyncio.run(check())
-    assert sorted(read(tmp_path, "request_id, prompt, prompt_version")) == [
+    assert sorted(read(SqlitePlace(tmp_path), "request_id, prompt, prompt_version")) == [
         ("r", "", ""),
         ("s", "", ""),
         ("t", "greeting", "3"),
     ]
-    by_prompt = SqliteLedger(tmp_path / "usage.db").sums("prompt", None, LATER, 86_400)
+    by_prompt = all_sums(SqlitePlace(tmp_path), "prompt")
     assert [(each.name, each.requests, each.dollars) for each in by_prompt] == [("", 2, 0.75), ("greeting/3", 1, 0.25)]
     with sqlite3.connect(tmp_path / "usage.db") as database:
         assert database.execute("SELECT dollars FROM spent").fetchall() == [(1.0,)]
+
+
+def test_several_that_start_at_once_make_one_ledger(place: Place) -> None:
+    stores = [place.store() for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda store: store.prepare(), stores))
+        # As many budgets are told of at once, in another order each, and nobody waits for somebody who waits.
+        entries = [
+            entry_of(Began(f"p-{number}", NOON, f"k{number % 7}", "m", 1.0, ""), use(key=f"k{number % 7}"))
+            for number in range(70)
+        ]
+        list(threads.map(lambda number: stores[number].write(entries[number:] + entries[:number]), range(8)))
+    assert [(each.name, each.requests, each.dollars) for each in all_sums(place, "key")] == [
+        (f"k{number}", 10, 2.5) for number in range(7)
+    ]
+    assert {dollars for (dollars,) in place.query("SELECT dollars FROM spent")} == {2.5}
+    for store in stores:
+        store.close()
 
 
 def test_several_processes_may_open_a_ledger_of_the_version_before_at_once(tmp_path: Path) -> None:
@@ -178,7 +203,7 @@ def test_several_processes_may_open_a_ledger_of_the_version_before_at_once(tmp_p
     stores = [SqliteLedger(tmp_path / "usage.db") for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(SqliteLedger.prepare, stores))
-    assert [sums(tmp_path).requests] == [1]
+    assert [sums(SqlitePlace(tmp_path)).requests] == [1]
     for store in stores:
         store.close()
 
@@ -186,24 +211,22 @@ def test_several_processes_may_open_a_ledger_of_the_version_before_at_once(tmp_p
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(postgresql_module, "LOCK_SECONDS", 0.05)
 
 
-def held_up(folder: Path, settle: Callable[[UsageLedger], None]) -> list[str]:
+def held_up(place: Place, settle: Callable[[UsageLedger], None]) -> list[str]:
     """Settle while another process holds the database, and let it go."""
     problems: list[str] = []
 
     async def check() -> None:
-        kept = ledger(folder, on_problem=problems.append)
+        kept = ledger(place, on_problem=problems.append)
         await kept.start()
-        other = sqlite3.connect(folder / "usage.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        settle(kept)
-        for _ in range(2):
-            with pytest.raises(LedgerUnwritable, match="locked"):
-                await kept.flush()
-        settle(kept)
-        other.execute("COMMIT")
-        other.close()
+        with place.held_up():
+            settle(kept)
+            for _ in range(2):
+                with pytest.raises(LedgerUnwritable, match=r"locked|lock timeout"):
+                    await kept.flush()
+            settle(kept)
         await kept.flush()
         await kept.close()
 
@@ -212,17 +235,17 @@ def held_up(folder: Path, settle: Callable[[UsageLedger], None]) -> list[str]:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_while_the_store_is_held_up_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
+def test_while_the_store_is_held_up_nothing_is_lost_or_counted_twice(place: Place) -> None:
     def settle(kept: UsageLedger) -> None:
         for _ in range(10):
             kept.reserve("reports", "assistant", 1.0).settle(use())
 
-    held_up(tmp_path, settle)
-    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (20, 5.0)
+    held_up(place, settle)
+    assert (sums(place).requests, sums(place).dollars) == (20, 5.0)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_too_much_for_memory_is_read_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_much_for_memory_is_read_from_the_journal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PENDING", 3)
     kept_in_memory: list[int] = []
 
@@ -231,73 +254,67 @@ def test_what_is_too_much_for_memory_is_read_from_the_journal(tmp_path: Path, mo
             kept.reserve("reports", "assistant", 1.0).settle(use())
         kept_in_memory.append(len(kept._pending))
 
-    held_up(tmp_path, settle)
+    held_up(place, settle)
     assert kept_in_memory == [3, 3]
-    assert (sums(tmp_path).requests, sums(tmp_path).dollars) == (20, 5.0)
+    assert (sums(place).requests, sums(place).dollars) == (20, 5.0)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_next(tmp_path: Path) -> None:
+def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_next(place: Place) -> None:
     problems: list[str] = []
 
     async def check() -> None:
-        kept = ledger(tmp_path, on_problem=problems.append)
+        kept = ledger(place, on_problem=problems.append)
         await kept.start()
         kept.reserve("reports", "assistant", 1.0).settle(use())
         kept.reserve("reports", "assistant", 0.5, "runs", "greeting", "3")
         kept.reserve("reports", "assistant", math.inf, "endless")
-        with sqlite3.connect(tmp_path / "usage.db", isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with place.held_up():
             await kept.close()
         kept._journal._file, file = None, kept._journal._file
         assert file is not None
         os.close(file)
-        after = ledger(tmp_path)
+        after = ledger(place)
         assert await after.start() == Taken(uses=1, lost=2)
         await after.close()
 
     asyncio.run(check())
     assert "stays in the journal" in problems[0]
-    assert read(tmp_path, "request_id, ended, dollars, prompt, prompt_version") == [
+    assert read(place, "request_id, ended, dollars, prompt, prompt_version") == [
         ("r", "done", 0.25, "", ""),
         ("runs", "lost", 0.5, "greeting", "3"),
         ("endless", "lost", None, "", ""),
     ]
 
 
-def test_it_flushes_by_itself_and_renews_a_large_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_flushes_by_itself_and_renews_a_large_journal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_BYTES", 1000)
 
     async def check() -> None:
-        kept = UsageLedger(SqliteLedger(tmp_path / "usage.db"), flush_seconds=0.01)
+        kept = UsageLedger(place.store(), flush_seconds=0.01)
         await kept.start()
         for _ in range(20):
             kept.reserve("reports", "assistant", 1.0).settle(use())
         while kept._pending or kept._journal.size > 1000:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
-        assert sums(tmp_path).requests == 20
-        (journal,) = (tmp_path / "usage.db.journals").iterdir()
+        assert sums(place).requests == 20
+        (journal,) = place.machine.iterdir()
         assert ".2." in journal.name
         await kept.close()
 
     asyncio.run(check())
 
 
-def test_a_database_that_is_taken_away_is_made_anew(tmp_path: Path) -> None:
-    def take_away() -> None:
-        for file in tmp_path.glob("usage.db*"):
-            if file.is_file():
-                file.unlink()
-
+def test_a_database_that_is_taken_away_is_made_anew(place: Place) -> None:
     async def check() -> None:
-        kept = ledger(tmp_path)
+        kept = ledger(place)
         await kept.start()
-        take_away()
+        place.take_away()
         kept.reserve("reports", "assistant", 1.0).settle(use())
         await kept.close()
 
     asyncio.run(check())
-    assert sums(tmp_path).requests == 1
+    assert sums(place).requests == 1
 
 
 def test_a_start_says_what_is_wrong_with_the_place(tmp_path: Path) -> None:
@@ -320,6 +337,23 @@ def test_a_start_says_what_is_wrong_with_the_place(tmp_path: Path) -> None:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
+def test_of_a_password_that_stands_where_its_place_should_nothing_is_shown(tmp_path: Path) -> None:
+    for number, (given, part) in enumerate(
+        (
+            ("password: hunter2", "usage.password: a ledger in SQLite has none"),
+            ("{ledger: 'postgresql://u@h/d', password: hunter2}", "usage.password: expected where the password is"),
+            ("{ledger: 'postgresql://u@h/d', password: 4711}", "usage.password: expected where the password is"),
+            ("{ledger: 'postgresql://u@h/d', password: 'secretsmanager:?hunter2'}", "expected secretsmanager:NAME"),
+        )
+    ):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(f"models:\n  parcels: {{}}\nusage:\n  {given}\n".replace("\n  {", " {"))
+        with pytest.raises(BadLedgerAddress, match=part) as caught:
+            open_ledger(read_settings(file).usage)
+        assert "hunter2" not in str(caught.value)
+        assert "4711" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "kind", "part"),
     [
@@ -327,7 +361,6 @@ def test_a_start_says_what_is_wrong_with_the_place(tmp_path: Path) -> None:
         ("mysql://u:secret@h/d", BadLedgerAddress, "'mysql'"),
         ("sqlite:usage.db", BadLedgerAddress, "expected sqlite:///PATH"),
         ("sqlite:///", BadLedgerAddress, "expected sqlite:///PATH"),
-        ("postgresql://u:secret@h/d", LedgerUnsupported, "psycopg"),
     ],
 )
 def test_a_url_that_is_no_ledger_is_one_line_without_its_password(url: str, kind: type[Exception], part: str) -> None:
@@ -335,6 +368,11 @@ def test_a_url_that_is_no_ledger_is_one_line_without_its_password(url: str, kind
         open_store(url)
     assert part in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_reservations_are_told_anew_before_others_forget_them() -> None:
+    longest = next(each.le for each in UsageSettings.model_fields["flush_seconds"].metadata if hasattr(each, "le"))
+    assert longest < sql.HELD_SECONDS / 2
 
 
 def test_without_a_ledger_nothing_is_kept_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 from serve.llm.ledger import journal as module
 from serve.llm.ledger.entries import Began, Entry, entry_of
 from serve.llm.ledger.journal import TORN, Journal, Taken, contents, take_over
-from serve.llm.ledger.sqlite import SqliteLedger
-from serve.llm.ledger.store import LedgerUnwritable
+from serve.llm.ledger.store import LedgerUnwritable, UsageStore
+from tests.ledgers import Place
 from tests.unit.serve.llm.uses import LATER, NOON, use
 
 
@@ -32,13 +34,13 @@ def problems() -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqliteLedger:
-    found = SqliteLedger(tmp_path / "usage.db")
-    found.prepare()
-    return found
+def store(place: Place) -> Iterator[UsageStore]:
+    with contextlib.closing(place.store()) as found:
+        found.prepare()
+        yield found
 
 
-def opened(store: SqliteLedger, problems: list[str], process: str = "p") -> Journal:
+def opened(store: UsageStore, problems: list[str], process: str = "p") -> Journal:
     journal = Journal(store.journals, process, problems.append)
     journal.open()
     return journal
@@ -51,9 +53,8 @@ def die(journal: Journal) -> None:
     journal._file = None
 
 
-def endings(store: SqliteLedger) -> list[tuple[str, str, float | None]]:
-    rows = store._current().execute("SELECT id, ended, dollars FROM uses ORDER BY id").fetchall()
-    return [tuple(row) for row in rows]
+def endings(place: Place) -> list[tuple[str, str, float | None]]:
+    return [tuple(row) for row in place.query("SELECT id, ended, dollars FROM uses ORDER BY id")]
 
 
 RECORDS = st.lists(st.tuples(st.booleans(), st.text(max_size=20), st.floats(0, 100)), max_size=8)
@@ -94,7 +95,9 @@ def test_any_bytes_are_read_or_told_as_torn(data: bytes) -> None:
     assert len(found.torn) == sum(1 for line in data.split(b"\n") if line)
 
 
-def test_a_dead_process_s_ends_go_to_the_store_and_what_ran_is_lost(store: SqliteLedger, problems: list[str]) -> None:
+def test_a_dead_process_s_ends_go_to_the_store_and_what_ran_is_lost(
+    place: Place, store: UsageStore, problems: list[str]
+) -> None:
     journal = opened(store, problems)
     for name in ("p-1", "p-2", "p-3"):
         journal.began(began(name, 0.0 if name == "p-3" else 0.5))
@@ -102,13 +105,13 @@ def test_a_dead_process_s_ends_go_to_the_store_and_what_ran_is_lost(store: Sqlit
     die(journal)
     assert take_over(store) == Taken(uses=1, lost=2, torn=0)
     # What may have come to anything is unknown, and not 0.
-    assert endings(store) == [("p-1", "done", 0.25), ("p-2", "lost", 0.5), ("p-3", "lost", None)]
+    assert endings(place) == [("p-1", "done", 0.25), ("p-2", "lost", 0.5), ("p-3", "lost", None)]
     assert list(store.journals.iterdir()) == []
     assert take_over(store) == Taken()
     assert problems == []
 
 
-def test_a_living_process_s_journal_is_left_alone(store: SqliteLedger, problems: list[str]) -> None:
+def test_a_living_process_s_journal_is_left_alone(store: UsageStore, problems: list[str]) -> None:
     journal = opened(store, problems)
     journal.began(began())
     journal.ended(ended())
@@ -118,7 +121,9 @@ def test_a_living_process_s_journal_is_left_alone(store: SqliteLedger, problems:
     assert list(store.journals.iterdir()) == []
 
 
-def test_a_torn_line_is_kept_aside_and_its_request_told_as_lost(store: SqliteLedger, problems: list[str]) -> None:
+def test_a_torn_line_is_kept_aside_and_its_request_told_as_lost(
+    place: Place, store: UsageStore, problems: list[str]
+) -> None:
     journal = opened(store, problems)
     journal.began(began())
     journal.ended(ended())
@@ -127,7 +132,7 @@ def test_a_torn_line_is_kept_aside_and_its_request_told_as_lost(store: SqliteLed
     die(journal)
     path.write_bytes(path.read_bytes()[:-20])
     assert take_over(store) == Taken(uses=0, lost=1, torn=1)
-    assert endings(store) == [("p-1", "lost", 0.5)]
+    assert endings(place) == [("p-1", "lost", 0.5)]
     (aside,) = (store.journals / TORN).read_text().splitlines()
     found = json.loads(aside)
     assert found["journal"] == path.name
@@ -136,7 +141,7 @@ def test_a_torn_line_is_kept_aside_and_its_request_told_as_lost(store: SqliteLed
 
 
 def test_a_journal_stays_where_the_store_can_not_be_written(
-    store: SqliteLedger, problems: list[str], monkeypatch: pytest.MonkeyPatch
+    store: UsageStore, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened(store, problems)
     journal.ended(ended())
@@ -153,7 +158,7 @@ def test_a_journal_stays_where_the_store_can_not_be_written(
 
 
 def test_of_two_that_take_over_at_once_one_does_it(
-    store: SqliteLedger, problems: list[str], monkeypatch: pytest.MonkeyPatch
+    store: UsageStore, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened(store, problems)
     journal.ended(ended())
@@ -169,7 +174,7 @@ def test_of_two_that_take_over_at_once_one_does_it(
     assert take_over(store) == Taken()
 
 
-def test_a_renewed_journal_has_only_what_still_counts(store: SqliteLedger, problems: list[str]) -> None:
+def test_a_renewed_journal_has_only_what_still_counts(place: Place, store: UsageStore, problems: list[str]) -> None:
     journal = opened(store, problems)
     for number in range(9):
         journal.began(began(f"p-{number}"))
@@ -181,11 +186,11 @@ def test_a_renewed_journal_has_only_what_still_counts(store: SqliteLedger, probl
     journal.ended(ended("p-10"))
     die(journal)
     assert take_over(store) == Taken(uses=2)
-    assert [name for name, *_ in endings(store)] == ["p-10", "p-8"]
+    assert [name for name, *_ in endings(place)] == ["p-10", "p-8"]
 
 
 def test_a_renewed_journal_that_lacks_a_record_does_not_take_the_old_one_s_place(
-    store: SqliteLedger, problems: list[str], monkeypatch: pytest.MonkeyPatch
+    store: UsageStore, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened(store, problems)
     for number in range(2):
@@ -205,7 +210,7 @@ def test_a_renewed_journal_that_lacks_a_record_does_not_take_the_old_one_s_place
 
 
 def test_a_full_disk_is_told_once_and_what_comes_after_it_is_read(
-    store: SqliteLedger, problems: list[str], monkeypatch: pytest.MonkeyPatch
+    place: Place, store: UsageStore, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened(store, problems)
     real = os.write
@@ -226,7 +231,7 @@ def test_a_full_disk_is_told_once_and_what_comes_after_it_is_read(
     die(journal)
     taken = take_over(store)
     assert (taken.uses, taken.lost) == (2, 0)
-    assert [name for name, *_ in endings(store)] == ["p-4", "p-5"]
+    assert [name for name, *_ in endings(place)] == ["p-4", "p-5"]
 
 
 def test_a_folder_that_can_not_be_made_is_said_at_the_start(tmp_path: Path, problems: list[str]) -> None:
@@ -235,9 +240,7 @@ def test_a_folder_that_can_not_be_made_is_said_at_the_start(tmp_path: Path, prob
         Journal(tmp_path / "file" / "journals", "p", problems.append).open()
 
 
-def test_taking_over_twice_counts_once(
-    store: SqliteLedger, problems: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_taking_over_twice_counts_once(store: UsageStore, problems: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the store's commit and the journal's end."""
     journal = opened(store, problems)
     journal.began(began("p-1"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from serve.llm.backend import Tokens
 from serve.llm.ledger.ledger import UsageLedger
-from serve.llm.ledger.sqlite import SqliteLedger
 from serve.llm.settings import Budget
 from serve.llm.use import Use
+from tests.ledgers import Place
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -42,8 +41,7 @@ class Clock:
         return self.at.timestamp()
 
 
-def ledger(folder: Path, budgets: Sequence[Budget] = (), clock: Clock | None = None, **given: Any) -> UsageLedger:
+def ledger(place: Place, budgets: Sequence[Budget] = (), clock: Clock | None = None, **given: Any) -> UsageLedger:
     """One that flushes when it is told to."""
-    store = given.pop("store", None) or SqliteLedger(folder / "usage.db")
     given.setdefault("on_problem", lambda problem: None)
-    return UsageLedger(store, budgets, flush_seconds=3600, clock=clock or Clock(), **given)
+    return UsageLedger(place.store(), budgets, flush_seconds=3600, clock=clock or Clock(), **given)
