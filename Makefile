@@ -39,7 +39,7 @@ unit: $(DEVELOPMENT)
 	$(RUN)/pytest tests/unit --numprocesses=2 --dist=loadfile
 
 integration: $(DEVELOPMENT)
-	$(RUN)/pytest tests/integration --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+	$(RUN)/pytest tests/integration --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 
 benchmarks: $(DEVELOPMENT)
 	$(RUN)/python -m benchmarks ingress

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration import finetuned
 from tests.integration.finetuned import Tuned
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent.relative_to(Path(__file__).parents[2]).as_posix()
 
 SHARING = {
     "infra": ("infra/",),
@@ -17,18 +19,25 @@ SHARING = {
 """Files whose fixtures take long and are made once: one process runs them. Any other file is a group of its own."""
 
 
-def _group(file: Path) -> str:
-    name = file.relative_to(FOLDER).as_posix()
+def _group(nodeid: str) -> str:
+    name = nodeid.partition("::")[0].removeprefix(f"{FOLDER}/")
     return next((group for group, prefixes in SHARING.items() if name.startswith(prefixes)), name)
 
 
-@pytest.hookimpl(tryfirst=True)
+class Grouped(LoadScopeScheduling):
+    """Gives each group to one process. (pytest 9.2 has no effect of ``xdist_group``.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    return Grouped(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The groups that take longest first, so that neither of two processes waits long for the other in the end."""
-    groups = {item: _group(item.path) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] not in SHARING)
+    items.sort(key=lambda item: _group(item.nodeid) not in SHARING)
 
 
 @pytest.fixture(scope="session")
