@@ -30,6 +30,7 @@ def _parser() -> Arguments:
     llm.set_defaults(command=_llm)
     llm.add_argument("--rounds", type=_positive, default=3, help="how often each measurement is taken (3)")
     llm.add_argument("--tokens", type=_positive, default=64, help="tokens of each answer (64)")
+    llm.add_argument("--one-layer", action="store_true", help="by a model of one layer: what the way of a token costs")
     lightgbm = commands.add_parser("lightgbm", help="gradient-boosted trees on the columns of a view")
     lightgbm.set_defaults(command=_lightgbm)
     lightgbm.add_argument("--view", type=Path, required=True, help="a folder made by `python -m spark_jobs`")
@@ -58,7 +59,7 @@ def _llm(arguments: Namespace) -> None:
     from benchmarks.llm import Options
     from benchmarks.llm import run as measure
 
-    measure(Options(arguments.rounds, arguments.tokens))
+    measure(Options(arguments.rounds, arguments.tokens, arguments.one_layer))
 
 
 def _lightgbm(arguments: Namespace) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 import yaml
 
+from benchmarks.one_layer import one_layer
 from benchmarks.ports import free_port
 from console import UserError, say, stage
 from demo.language_model import small_model
@@ -53,10 +54,11 @@ class StreamFailed(UserError):
 
 @dataclass(frozen=True)
 class Options:
-    """``tokens``: of each answer."""
+    """``tokens``: of each answer. ``one_layer``: by a model whose tokens cost the engine next to nothing."""
 
     rounds: int = 3
     tokens: int = 64
+    one_layer: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def run(options: Options) -> None:
         UserError: a server does not start, or answers wrongly.
     """
     model = small_model(MODELS)
+    if options.one_layer:
+        model = one_layer(model, MODELS)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
         contestants = list(_started(model, folder, stack))
