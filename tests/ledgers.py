@@ -57,9 +57,11 @@ class SqlitePlace:
 
 
 class PostgresqlPlace:
-    def __init__(self, folder: Path, server: Server) -> None:
+    """``database``: one that other machines write to; ``None``: a new one."""
+
+    def __init__(self, folder: Path, server: Server, database: str | None = None) -> None:
         self._server = server
-        self.database = server.create()
+        self.database = database or server.create()
         self.url = server.url(self.database)
         self.machine = folder / "journals"
 

@@ -255,7 +255,6 @@ class _Password:
     def login(self) -> Mapping[str, str]:
         """What it says of ``user`` and ``password``. Raises: SecretError."""
         if self._known is None:
-            self._read = time.monotonic()
             self._known = self._current()
         return self._known
 
@@ -263,10 +262,12 @@ class _Password:
         """Whether it is another now; asked seldom, since AWS bills it. Raises: SecretError."""
         if time.monotonic() - self._read < REREAD_SECONDS:
             return False
-        before, self._known = self._known, None
-        return self.login() != before
+        before = self._known
+        self._known = self._current()
+        return self._known != before
 
     def _current(self) -> dict[str, str]:
+        self._read = time.monotonic()
         _, text = self._secret.text()
         try:
             document = json.loads(text)
@@ -303,7 +304,7 @@ def _address(url: str) -> dict[str, str]:
     # libpq says itself which of its options are not to be shown.
     if any(option.val and option.dispchar == b"*" for option in options):
         raise BadLedgerAddress(
-            f"ledger '{_where(found)}': there is a password in it: leave it out, and give it by usage.password, by "
+            "ledger 'postgresql:…': there is a password in it: leave it out, and give it by usage.password, by "
             "PGPASSWORD or in ~/.pgpass"
         )
     # A password with a slash in it ends the host before its time.
@@ -320,13 +321,9 @@ def _where(address: Mapping[str, str]) -> str:
 
 def _folder(address: Mapping[str, str]) -> str:
     """Another for each ledger: what is left in it is brought to this one."""
-    given = (
-        address.get("host", "local"),
-        address.get("port", ""),
-        address.get("dbname", ""),
-        address.get("options", ""),
-    )
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(filter(None, given)))[:200]
+    named = ("service", "host", "hostaddr", "port", "dbname" if "dbname" in address else "user", "options")
+    given = ("at", *(address[option] for option in named if option in address))
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(given))[:200]
 
 
 def _version(connection: psycopg.Connection) -> int:

@@ -1,6 +1,7 @@
 """A process that uses a ledger as fast as it can, and says of each request that it began or ended, after it did.
 
-``python -m tests.integration.serve.llm.ledger_writer URL NAME``
+``python -m tests.integration.serve.llm.ledger_writer URL JOURNALS NAME [DOLLARS_A_DAY]``. Where a budget refuses one,
+it says so and begins no more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import asyncio
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+from serve.gateway.errors import BudgetReached
 from serve.llm.backend import Tokens
 from serve.llm.ledger.ledger import UsageLedger, UsageReservation
 from serve.llm.ledger.store import open_store
@@ -23,15 +26,21 @@ def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
 
 
-async def main(url: str, name: str) -> None:
-    ledger = UsageLedger(open_store(url), [Budget(dollars_per_month=1e9)], flush_seconds=0.02)
+async def main(url: str, journals: str, name: str, dollars_a_day: str = "1e9") -> None:
+    store = open_store(url, Path(journals))
+    ledger = UsageLedger(store, [Budget(dollars_per_day=float(dollars_a_day))], flush_seconds=0.02)
     await ledger.start()
     running: list[tuple[str, UsageReservation]] = []
     number = 0
     while True:
         number += 1
         request = f"{name}-{number}"
-        running.append((request, ledger.reserve("reports", "assistant", 0.5, request)))
+        try:
+            running.append((request, ledger.reserve("reports", "assistant", 0.5, request)))
+        except BudgetReached:
+            await ledger.flush()
+            say(f"refused {request}")
+            await asyncio.Event().wait()
         say(f"began {request}")
         if len(running) == AT_ONCE:
             oldest, reservation = running.pop(0)

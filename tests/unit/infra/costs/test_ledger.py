@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -11,20 +12,18 @@ from matplotlib.figure import Figure
 
 from infra.costs.plot import draw
 from serve.llm.ledger.entries import Entry
-from serve.llm.ledger.sqlite import SqliteLedger
 from serve.llm.ledger.store import Sums
 from serve.llm.use import Use
+from tests.ledgers import Place
 from tests.unit.infra.costs.bill import PERIOD, day, last, run, told
 from tests.unit.serve.llm.uses import use
 
 
-def noted(folder: Path, *uses: Use) -> str:
+def noted(place: Place, *uses: Use) -> str:
     """A ledger's address, with these in it."""
-    store = SqliteLedger(folder / "usage.db")
-    store.prepare()
-    store.write([Entry(str(number), each) for number, each in enumerate(uses)])
-    store.close()
-    return f"sqlite:///{folder / 'usage.db'}"
+    with contextlib.closing(place.store()) as store:
+        store.write([Entry(str(number), each) for number, each in enumerate(uses)])
+    return place.url
 
 
 def at(number: int) -> datetime:
@@ -32,11 +31,11 @@ def at(number: int) -> datetime:
 
 
 def test_the_ledger_of_language_models_stands_beside_the_bill_and_is_not_added(
-    moto: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    moto: str, folder: Path, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told(moto, {"ResultsByTime": [day(last(1), {"Amazon Bedrock": "3"})]})
     url = noted(
-        folder,
+        place,
         use(at=at(1), model="assistant", dollars=2.5),
         use(at=at(2), model="assistant", dollars=0.25),
         use(at=at(1), model="own", dollars=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -22,9 +24,10 @@ from serve.llm.backend import Tokens
 from serve.llm.ledger.entries import Began, Entry, entry_of
 from serve.llm.ledger.journal import Journal
 from serve.llm.ledger.sqlite import SqliteLedger
-from serve.llm.ledger.store import Sums
+from serve.llm.ledger.store import By, Sums, open_store
 from serve.llm.settings import UsageSettings
 from tests.documentation import ROOT, examples
+from tests.postgresql import Server
 from tests.unit.serve.llm.uses import use
 
 PAGE = ROOT / "docs" / "usage.md"
@@ -244,6 +247,19 @@ def test_the_ledger_is_that_of_the_settings_or_the_one_that_is_named(
     (folder / "serve.yaml").unlink()
     assert main(["usage", "--ledger", f"sqlite:///{folder}/other.db"]) == 0
     assert capsys.readouterr().out == of_settings
+
+
+@pytest.mark.parametrize("by", get_args(By))
+def test_a_ledger_in_postgresql_shows_the_same(usage: Usage, folder: Path, postgresql_server: Server, by: str) -> None:
+    url = postgresql_server.url(postgresql_server.create())
+    with contextlib.closing(open_store(url)) as store:
+        store.write(list(entries()))
+    own, other = folder / "own.csv", folder / "other.csv"
+    shown = usage("--by", by, "--csv", str(own))
+    assert usage("--by", by, "--csv", str(other), "--ledger", url)[:-1] == shown[:-1]
+    assert other.read_text() == own.read_text()
+    if by != "day":
+        assert usage("--by", by, "--emf", "--ledger", url) == usage("--by", by, "--emf")
 
 
 def test_the_page_about_use_shows_what_the_command_prints(usage: Usage) -> None:
