@@ -22,7 +22,7 @@ from serve.settings import Settings
 
 PACKAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "vllm": (("vllm",), "llm"),
-    "huggingface": (("torch", "transformers", "xgrammar"), "llm"),
+    "huggingface": (("torch", "transformers", "llguidance", "jsonschema"), "llm"),
     "onnx": (("tokenizers", "onnxruntime"), "serve"),
     "bedrock": (("httpx", "botocore"), "llm,aws"),
 }

@@ -68,12 +68,14 @@ class HuggingFace(Deployed):
     """Hugging Face's transformers, for the models that vLLM can't run.
 
     ``max_length``: must be given where the model names none. ``cache_gib``: of the KV cache, on a CPU. ``batching``:
-    continuous batching where the model can be run so; ``False``: a thread for each answer always.
+    continuous batching where the model can be run so; ``False``: a thread for each answer always. ``tool_parser``: how
+    the model writes calls of tools that it chooses by itself; ``None``: they are text.
     """
 
     kind: Literal["huggingface"]
     cache_gib: float = Field(default=1.0, gt=0)
     batching: bool = True
+    tool_parser: Literal["hermes"] | None = None
     gpus: float = Field(default=0, ge=0, le=1)
 
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serve.llm.backend import Tokens
+from serve.llm.huggingface.calls import Call
 from serve.llm.huggingface.request import Asked
 from serve.llm.huggingface.sampling import Token
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something of one answer: text, the tokens that came, and at its end why it ended."""
+    """Something of one answer: text, calls, the tokens that came, and at its end why it ended."""
 
     index: int
     text: str
     tokens: Sequence[Token]
     finish: str | None = None
+    calls: Sequence[Call] = ()
 
 
 @dataclass
@@ -28,11 +30,13 @@ class Choice:
     """An answer as it grows."""
 
     text: list[str] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     finish: str | None = None
 
     def add(self, piece: Piece) -> None:
         self.text.append(piece.text)
+        self.calls.extend(piece.calls)
         self.tokens.extend(piece.tokens)
         self.finish = piece.finish
 
@@ -53,9 +57,7 @@ class Answers:
         made = []
         for index, choice in enumerate(choices):
             text = "".join(choice.text)
-            said = (
-                {"message": {"role": "assistant", "content": text, "refusal": None}} if self._chat else {"text": text}
-            )
+            said = {"message": _message(text, choice.calls)} if self._chat else {"text": text}
             made.append(self._choice(index, said, choice.tokens, choice.finish))
         return {**self._head, "object": self._kind, "choices": made, "usage": _usage(tokens)}
 
@@ -66,7 +68,8 @@ class Answers:
     def piece(self, piece: Piece) -> dict[str, Any]:
         said: dict[str, Any]
         if self._chat:
-            said = {"delta": {"content": piece.text} if piece.text or piece.tokens else {}}
+            delta: dict[str, Any] = {"content": piece.text} if piece.text or (piece.tokens and not piece.calls) else {}
+            said = {"delta": delta | ({"tool_calls": [_delta(call) for call in piece.calls]} if piece.calls else {})}
         else:
             said = {"text": piece.text}
         return self._chunk([self._choice(piece.index, said, piece.tokens, piece.finish)])
@@ -115,6 +118,26 @@ class Answers:
             "top_logprobs": [{self._decode(each): value for each, value in likely.top} for _, likely in known],
             "text_offset": offsets,
         }
+
+
+def _message(text: str, calls: Sequence[Call]) -> dict[str, Any]:
+    said = {"role": "assistant", "content": text, "refusal": None}
+    if not calls:
+        return said
+    whole: dict[int, dict[str, Any]] = {}
+    for call in calls:
+        if call.name is not None:
+            function = {"name": call.name, "arguments": ""}
+            whole[call.index] = {"id": call.id, "type": "function", "function": function}
+        whole[call.index]["function"]["arguments"] += call.arguments
+    return said | {"content": text or None, "tool_calls": [*whole.values()]}
+
+
+def _delta(call: Call) -> dict[str, Any]:
+    function = {"arguments": call.arguments}
+    if call.name is None:
+        return {"index": call.index, "function": function}
+    return {"index": call.index, "id": call.id, "type": "function", "function": {"name": call.name} | function}
 
 
 def _usage(tokens: Tokens) -> dict[str, int]:

@@ -8,6 +8,7 @@ import logging
 import random
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -19,13 +20,17 @@ from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import FAILED, GONE, not_done, objection, too_long
 from serve.llm.huggingface.answers import Answers, Choice, Piece
 from serve.llm.huggingface.batching import Batching, CannotBatch
+from serve.llm.huggingface.calls import PARSERS, CallParser, Said
 from serve.llm.huggingface.generation import EngineGone, Generation, GenerationFailed
 from serve.llm.huggingface.model import Loaded, quiet
-from serve.llm.huggingface.request import Asked, Rejected, read, rejected
-from serve.llm.huggingface.sampling import Sampler, Token
+from serve.llm.huggingface.refusals import Rejected, rejected
+from serve.llm.huggingface.request import Asked, read
+from serve.llm.huggingface.sampling import GrammarFailed, Sampler, Token
 from serve.llm.huggingface.text import Text
 from serve.llm.huggingface.threads import Threads
 from serve.llm.settings import HuggingFace
+
+READ_AT_ONCE = 2
 
 PROBE = "The quick brown fox jumps over the lazy dog."
 
@@ -35,8 +40,10 @@ logger = logging.getLogger("ray.serve")
 class HuggingFaceEngine:
     """See :class:`serve.llm.deployed.engine.Engine`. Made by :meth:`start`, on the event loop that it runs on."""
 
-    def __init__(self, name: str, loaded: Loaded, generation: Generation) -> None:
+    def __init__(self, name: str, loaded: Loaded, generation: Generation, tool_parser: str | None) -> None:
         self._name = name
+        self._tool_parser = tool_parser
+        self._readers = ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="read")
         self._loaded = loaded
         self._generation = generation
         self._metrics = _Metrics(name)
@@ -65,7 +72,7 @@ class HuggingFaceEngine:
         except CannotBatch as error:
             logger.warning("backend %s: without continuous batching: %s", name, error)
             generation = Threads(loaded.model, sequences=settings.sequences, ends=loaded.ends)
-        return cls(name, loaded, generation)
+        return cls(name, loaded, generation, settings.tool_parser)
 
     async def answer(
         self, operation: Operation, body: Body, tally: Tally
@@ -88,6 +95,8 @@ class HuggingFaceEngine:
 
     def shutdown(self) -> None:
         self._generation.stop()
+        self._loaded.grammars.stop()
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(
         self, operation: Operation, body: Body, tally: Tally
@@ -103,8 +112,8 @@ class HuggingFaceEngine:
             if not 0 <= token < self._loaded.vocabulary:
                 raise rejected("logit_bias", f"expected tokens from 0 to {self._loaded.vocabulary - 1}, got {token}")
         # A long text takes seconds to read.
-        prompts = await asyncio.to_thread(self._prompts, asked)
-        grammar = await self._loaded.grammar(asked.schema) if asked.schema is not None else None
+        prompts = await asyncio.get_running_loop().run_in_executor(self._readers, self._prompts, asked)
+        grammar = await self._grammar(asked)
         most = [self._most(asked, prompt) for prompt in prompts]
         for index, prompt in enumerate(prompts):
             tally.inputs[str(index)] = len(prompt)
@@ -122,6 +131,20 @@ class HuggingFaceEngine:
         if asked.operation == "chat":
             return [self._loaded.chat(asked.messages, asked.tools)]
         return [self._loaded.prompt(prompt) for prompt in asked.prompts]
+
+    async def _grammar(self, asked: Asked) -> Any:
+        grammars = self._loaded.grammars
+        called = await grammars.tried(asked.tools.parts) if asked.tools is not None and asked.tools.parts else None
+        if called is not None or not asked.held:
+            return called
+        return await grammars.tried(asked.held)
+
+    def _parser(self, asked: Asked) -> CallParser | None:
+        if asked.tools is None:
+            return None
+        # Calls that are held are written as Hermes', whatever the model.
+        parser = "hermes" if asked.tools.held else self._tool_parser
+        return PARSERS[parser](asked.tools.most) if parser is not None else None
 
     def _most(self, asked: Asked, prompt: list[int]) -> int:
         longest = self._loaded.longest
@@ -190,27 +213,27 @@ class HuggingFaceEngine:
         pieces: asyncio.Queue[Piece | None],
         tally: Tally,
     ) -> None:
-        import xgrammar
-
         loop = asyncio.get_running_loop()
         made: asyncio.Queue[Token | None] = asyncio.Queue()
 
         def tell(token: Token) -> None:
             loop.call_soon_threadsafe(made.put_nowait, token)
 
-        matcher = xgrammar.GrammarMatcher(grammar, override_stop_tokens=self._loaded.ends) if grammar else None
-        sampler = Sampler(
-            asked.sampling,
-            seed,
-            self._loaded.ends,
-            matcher,
-            tell,
-        )
+        matcher = grammar.deep_copy() if grammar is not None else None
+        sampler = Sampler(asked.sampling, seed, self._loaded.ends, matcher, tell)
         work = asyncio.create_task(self._generation.generate(prompt, most, sampler))
         work.add_done_callback(lambda _: made.put_nowait(None))
         self._metrics.begin(self.running())
         text = Text(self._loaded.decode, asked.stops)
+        parser = self._parser(asked)
         finish, held = "length", list[Token]()
+
+        def put(said: Said, finish: str | None = None) -> None:
+            if finish == "stop" and parser is not None and parser.count and not (asked.tools and asked.tools.named):
+                # Of the one function that was named it's a stop, as at OpenAI.
+                finish = "tool_calls"
+            pieces.put_nowait(Piece(index, said.text, held, finish, said.calls))
+
         try:
             while (token := await made.get()) is not None:
                 tally.output += 1
@@ -219,22 +242,38 @@ class HuggingFaceEngine:
                     # The generation ends by itself with it.
                     finish = "stop"
                     continue
-                said = text.push(token.id)
-                if text.stopped:
-                    pieces.put_nowait(Piece(index, said, held, "stop"))
+                said = _said(parser, text.push(token.id), last=text.stopped)
+                if text.stopped or (parser is not None and parser.done):
+                    put(said, "stop")
                     return
-                if said:
-                    pieces.put_nowait(Piece(index, said, held))
+                if said.text or said.calls:
+                    put(said)
                     held = []
             await work
-            pieces.put_nowait(Piece(index, text.end(), held, "stop" if text.stopped else finish))
+            said = _said(parser, text.end(), last=True)
+            put(said, "stop" if text.stopped else finish)
         finally:
             work.cancel()
             await asyncio.wait({work})
 
     def _failed(self, error: GenerationFailed) -> Refused:
+        if isinstance(error.__cause__, GrammarFailed):
+            said = "the schema that the answer is held to takes too much to keep to"
+            return Refused(400, "invalid_value", said)
         logger.error("backend %s: %s", self._name, error, exc_info=error)
         return Refused(503, None, GONE) if isinstance(error, EngineGone) else Refused(500, "server_error", FAILED)
+
+
+def _said(parser: CallParser | None, text: str, *, last: bool) -> Said:
+    if parser is None:
+        return Said(text)
+    said = parser.push(text)
+    if last:
+        end = parser.end()
+        said.text += end.text
+        for call in end.calls:
+            said.add(call)
+    return said
 
 
 class _Metrics:

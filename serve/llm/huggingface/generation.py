@@ -8,9 +8,10 @@ Errors::
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from serve.llm.huggingface.sampling import Sampler
+if TYPE_CHECKING:
+    from serve.llm.huggingface.sampling import Sampler
 
 
 class GenerationFailed(Exception):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +13,24 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from serve.llm.deployed.engine import EngineSettingsError
 from serve.llm.deployed.refusals import not_done
-from serve.llm.huggingface.request import Rejected, rejected
+from serve.llm.huggingface.calls import BEGIN, END
+from serve.llm.huggingface.grammars import Grammars
+from serve.llm.huggingface.refusals import Rejected, rejected
+from serve.llm.huggingface.tools import ToolUse
 from serve.llm.settings import HuggingFace
-
-GRAMMAR_BYTES = 2**28
-"""Of compiled grammars that are kept: clients send as many schemas as they like."""
-
-PLACE = re.compile(r"^\[[\d:]+\] \S+: ")
-"""What xgrammar puts before an error: when, and in which file of its own."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """``longest``: tokens of a request with its answer. ``ends``: tokens that end an answer."""
+    """``longest``: tokens of a request with its answer. ``ends``: tokens that end an answer. ``silent``: special tokens
+    that are no text."""
 
     model: Any
     tokenizer: Any
     longest: int
     ends: list[int]
-    grammars: Any
+    silent: frozenset[int]
+    grammars: Grammars
 
     @classmethod
     def load(cls, name: str, settings: HuggingFace, source: str) -> Loaded:
@@ -42,8 +39,6 @@ class Loaded:
         Raises:
             EngineSettingsError: the model is not one for this engine, or its settings are not for the model.
         """
-        import xgrammar
-
         if not settings.gpus:
             torch.set_num_threads(max(1, int(settings.cpus)))
         try:
@@ -61,11 +56,9 @@ class Loaded:
             model,
             tokenizer,
             _longest(name, settings, config),
-            _ends(name, model, tokenizer),
-            xgrammar.GrammarCompiler(
-                xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary),
-                cache_limit_bytes=GRAMMAR_BYTES,
-            ),
+            ends := _ends(name, model, tokenizer),
+            _silent(tokenizer),
+            Grammars.of(tokenizer, vocabulary, ends),
         )
 
     @property
@@ -74,29 +67,32 @@ class Loaded:
         return size
 
     def decode(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        told = [token for token in tokens if token not in self.silent]
+        text: str = self.tokenizer.decode(told, clean_up_tokenization_spaces=False)
         return text
 
     def decode_one(self, token: int) -> str:
         text: str = self.tokenizer.decode([token])
         return text
 
-    def chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
+    def chat(self, messages: list[dict[str, Any]], tools: ToolUse | None) -> list[int]:
         """Raises: Rejected: the model has no template, or its template doesn't take these messages."""
         if not self.tokenizer.chat_template:
             raise Rejected(not_done("chat"))
-        if tools and not self._takes_tools():
+        # A call that is held comes all the same, as at vLLM.
+        if tools is not None and not tools.held and not self._takes_tools():
             raise rejected("tools", "this model's chat template has no place for tools", "unsupported_parameter")
         try:
-            text = self.tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True, tokenize=False)
+            shown = tools.shown if tools is not None else None
+            text = self.tokenizer.apply_chat_template(messages, tools=shown, add_generation_prompt=True, tokenize=False)
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             raise rejected("messages", f"the model's chat template doesn't take them: {error}") from error
-        return self._ids(text, special=False)
+        return self._ids("messages", text, special=False)
 
     def prompt(self, prompt: str | list[int]) -> list[int]:
         """Raises: Rejected: no tokens, or some that the model doesn't have."""
         if isinstance(prompt, str):
-            ids = self._ids(prompt, special=True)
+            ids = self._ids("prompt", prompt, special=True)
             if not ids:
                 raise rejected("prompt", "expected a text that comes to at least one token")
             return ids
@@ -105,28 +101,17 @@ class Loaded:
                 raise rejected("prompt", f"expected tokens from 0 to {self.vocabulary - 1}, got {token}")
         return prompt
 
-    async def grammar(self, schema: str) -> Any:
-        """xgrammar's ``CompiledGrammar`` of a JSON Schema; of any JSON where it is ``{}``.
-
-        Raises:
-            Rejected: it is no schema, or one that can't be held.
-        """
-        compiler = self.grammars
-        try:
-            if schema == "{}":
-                return await asyncio.to_thread(compiler.compile_builtin_json_grammar)
-            return await asyncio.to_thread(compiler.compile_json_schema, schema)
-        except (RuntimeError, ValueError, RecursionError) as error:
-            reason = PLACE.sub("", str(error).strip().partition("\n")[0])
-            raise rejected("response_format.json_schema.schema", f"can't be held: {reason}") from error
-
     def _takes_tools(self) -> bool:
         template = self.tokenizer.chat_template
         texts = template.values() if isinstance(template, dict) else [template]
         return any("tools" in text for text in texts)
 
-    def _ids(self, text: str, *, special: bool) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+    def _ids(self, param: str, text: str, *, special: bool) -> list[int]:
+        try:
+            ids: list[int] = self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+        except TypeError as error:
+            # What JSON can escape may be no character, and a tokenizer calls a text of such none.
+            raise rejected(param, "expected a text of Unicode characters") from error
         return ids
 
 
@@ -146,6 +131,12 @@ def _ends(name: str, model: Any, tokenizer: Any) -> list[int]:
     if not found:
         raise EngineSettingsError(name, "model: neither it nor its tokenizer names a token that ends an answer")
     return sorted(found)
+
+
+def _silent(tokenizer: Any) -> frozenset[int]:
+    """All special ones but the tags of calls, which some models have as such."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(token for token, each in added if each.special and each.content not in (BEGIN, END))
 
 
 def quiet() -> None:

@@ -10,28 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.messages import Refused
-from serve.llm.deployed.refusals import MOST_CHOICES, rejection, short
+from serve.llm.deployed.refusals import MOST_CHOICES, rejection
+from serve.llm.huggingface.grammars import Part, held
+from serve.llm.huggingface.refusals import Rejected, rejected
+from serve.llm.huggingface.tools import RequestModel, Tool, ToolUse, tool_use
 
 COMPLETION_TOKENS = 16
 """Of a completion that says nothing else, as at OpenAI."""
 
 INT64 = 2**63
-
-
-class Rejected(Exception):
-    """The request is not answered. Raw: ``(refused,)``."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused)
-        self.refused = refused
-
-
-def rejected(param: str, reason: str, code: str = "invalid_value") -> Rejected:
-    return Rejected(Refused(400, code, short(f"{param}: {reason}"), param))
 
 
 def _texts(value: object) -> object:
@@ -48,39 +39,23 @@ def _content(value: object) -> object:
     return "".join(part["text"] for part in value)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class StreamOptions(_Model):
+class StreamOptions(RequestModel):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class Function(_Model):
-    name: str = Field(min_length=1, max_length=64)
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(_Model):
-    type: Literal["function"]
-    function: Function
-
-
-class Called(_Model):
+class Called(RequestModel):
     name: str
     arguments: str
 
 
-class ToolCall(_Model):
+class ToolCall(RequestModel):
     id: str
     type: Literal["function"]
     function: Called
 
 
-class Message(_Model):
+class Message(RequestModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[str | None, BeforeValidator(_content)] = None
     name: str | None = None
@@ -89,19 +64,19 @@ class Message(_Model):
     tool_call_id: str | None = None
 
 
-class JsonSchema(_Model):
+class JsonSchema(RequestModel):
     name: str = Field(min_length=1, max_length=64)
     description: str | None = None
     definition: dict[str, Any] = Field(default_factory=dict, alias="schema")
     strict: bool | None = None
 
 
-class ResponseFormat(_Model):
+class ResponseFormat(RequestModel):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class _Request(_Model):
+class _Request(RequestModel):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -127,7 +102,7 @@ class ChatRequest(_Request):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tools: list[Tool] | None = Field(default=None, min_length=1, max_length=128)
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
 
@@ -157,9 +132,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. ``schema``: JSON Schema of the answer; ``{}``: any JSON; ``None``: any text.
+    """A request. ``held``: what the answer must be, the last of it the grammar; none where it may be any text.
 
-    ``prompts``: texts or their tokens, of completions; ``messages`` and ``tools``: as a chat template takes them.
+    ``prompts``: texts or their tokens, of completions; ``messages``: as a chat template takes them.
     """
 
     operation: Operation
@@ -168,9 +143,9 @@ class Asked:
     most_tokens: int | None
     stops: tuple[str, ...]
     stream: bool
-    schema: str | None
+    held: tuple[Part, ...]
     messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None
+    tools: ToolUse | None
     prompts: list[str | list[int]]
 
 
@@ -188,12 +163,10 @@ def read(operation: Operation, body: Body) -> Asked:
     if isinstance(request, ChatRequest):
         if request.top_logprobs is not None and not request.logprobs:
             raise rejected("top_logprobs", "expected none where logprobs is not true")
-        _check_tool_choice(request)
         most = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
         logprobs = (request.top_logprobs or 0) if request.logprobs else None
         messages, prompts = [_message(message) for message in request.messages], []
-        use_tools = bool(request.tools) and request.tool_choice != "none"
-        tools = [tool.model_dump(exclude_none=True) for tool in request.tools or ()] if use_tools else None
+        tools = tool_use(request.tools, request.tool_choice, parallel=request.parallel_tool_calls is not False)
     else:
         if request.best_of not in (None, request.n or 1):
             raise rejected("best_of", "expected none, or as many as n")
@@ -216,7 +189,7 @@ def read(operation: Operation, body: Body) -> Asked:
         most_tokens=most,
         stops=tuple(request.stop or ()),
         stream=bool(request.stream),
-        schema=_schema(request.response_format),
+        held=_held(request.response_format),
         messages=messages,
         tools=tools,
         prompts=prompts,
@@ -231,18 +204,6 @@ def _refused(error: ValidationError) -> Refused:
     return rejection(first, param)
 
 
-def _check_tool_choice(request: ChatRequest) -> None:
-    """A template shows the model its tools; nothing here makes it take one."""
-    choice = request.tool_choice
-    if choice is None or choice == "none":
-        return
-    if choice == "auto" and request.tools:
-        return
-    if choice == "auto":
-        raise rejected("tool_choice", "expected none without tools")
-    raise rejected("tool_choice", 'expected "auto" or "none": this engine can\'t make the model call a tool')
-
-
 def _message(message: Message) -> dict[str, Any]:
     """As chat templates know it: without the roles that only OpenAI has, and with arguments as objects."""
     found = message.model_dump(exclude_none=True, exclude={"refusal"})
@@ -250,7 +211,7 @@ def _message(message: Message) -> dict[str, Any]:
     found.setdefault("content", "")
     for call in found.get("tool_calls", ()):
         try:
-            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+            call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")
         except ValueError:
             # It's what the model said then; a template can show it as a text too.
             continue
@@ -279,11 +240,12 @@ def _are_tokens(tokens: list[Any]) -> bool:
     return bool(tokens) and all(type(token) is int for token in tokens)
 
 
-def _schema(form: ResponseFormat | None) -> str | None:
+def _held(form: ResponseFormat | None) -> tuple[Part, ...]:
     if form is None or form.type == "text":
-        return None
+        return ()
     if form.type == "json_object":
-        return "{}"
+        return held("response_format", {"type": "object"}, strict=False)
     if form.json_schema is None:
         raise rejected("response_format.json_schema", "expected one", "missing_required_parameter")
-    return json.dumps(form.json_schema.definition)
+    given = form.json_schema
+    return held("response_format.json_schema.schema", given.definition, strict=bool(given.strict))

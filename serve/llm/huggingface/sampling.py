@@ -7,10 +7,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from serve.llm.huggingface.request import Sampling
+
+
+class GrammarFailed(Exception):
+    """What an answer is held to takes too much at one of its tokens. Raw: ``(reason,)``."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Token:
 class Sampler:
     """Chooses tokens one after another; ``tell`` gets each, on the thread that the model is run on.
 
-    ``matcher``: xgrammar's ``GrammarMatcher``, which says what may come, ``None`` where anything may. ``ends``: tokens
+    ``matcher``: llguidance's ``LLMatcher``, which says what may come, ``None`` where anything may. ``ends``: tokens
     that end an answer, of which there is at least one. An exception is kept in ``failed``, and the answer ended: the
     thread has other answers to make.
     """
@@ -45,7 +50,6 @@ class Sampler:
         self._matcher = matcher
         self._tell = tell
         self._counts: Counter[int] = Counter()
-        self._mask: Any = None
         self.failed: Exception | None = None
 
     def choose(self, logits: Tensor) -> int:
@@ -62,8 +66,8 @@ class Sampler:
         scores = self._allowed(self._penalised(logits.clone()))
         token = self._drawn(scores)
         self._counts[token] += 1
-        if self._matcher is not None and not self._matcher.is_terminated():
-            self._matcher.accept_token(token)
+        if self._matcher is not None and not self._matcher.consume_token(token):
+            raise GrammarFailed(self._matcher.get_error())
         return self._likely(logits, token), token
 
     def _likely(self, logits: Tensor, token: int) -> Likely | None:
@@ -88,17 +92,16 @@ class Sampler:
         return scores
 
     def _allowed(self, scores: Tensor) -> Tensor:
-        if self._sampling.ignore_eos:
-            scores[self._ends] = -torch.inf
-        if self._matcher is None or self._matcher.is_terminated():
+        if self._matcher is None:
+            if self._sampling.ignore_eos:
+                scores[self._ends] = -torch.inf
             return scores
-        import xgrammar
-
-        if self._mask is None:
-            self._mask = xgrammar.allocate_token_bitmask(1, scores.shape[-1])
-        self._matcher.fill_next_token_bitmask(self._mask)
-        xgrammar.apply_token_bitmask_inplace(scores, self._mask[0].to(scores.device))
-        return scores
+        # It ends where its grammar does.
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.is_error():
+            raise GrammarFailed(self._matcher.get_error())
+        allowed = np.unpackbits(bits, count=scores.shape[-1], bitorder="little").astype(bool)
+        return scores.masked_fill_(torch.from_numpy(~allowed).to(scores.device), -torch.inf)
 
     def _drawn(self, scores: Tensor) -> int:
         sampling = self._sampling

@@ -50,12 +50,12 @@ class Text:
         if found:
             told, self._held, self.stopped = self._held[: min(found)], "", True
             return told
-        kept = max(_overlap(self._held, stop) for stop in self._stops)
+        kept = max(overlap(self._held, stop) for stop in self._stops)
         told, self._held = self._held[: len(self._held) - kept], self._held[len(self._held) - kept :]
         return told
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """How many characters at the end of the text a stop may begin with."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):

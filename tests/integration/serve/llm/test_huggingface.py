@@ -15,6 +15,7 @@ import httpx
 import pytest
 import ray
 import uvicorn
+from openai import OpenAI
 from ray import serve as ray_serve
 
 from serve.context import RequestContext
@@ -46,6 +47,59 @@ SCHEMA = {
 }
 
 
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 20}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+FORCED = {"type": "function", "function": {"name": "weather"}}
+
+TEMPLATE = """
+{%- if messages[0]['role'] != 'system' %}<|im_start|>system
+You are a helpful AI assistant named SmolLM, trained by Hugging Face
+{%- if tools %}
+You may call these tools:
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}{% endif %}<|im_end|>
+{% endif %}
+{%- for message in messages %}<|im_start|>{{ message['role'] }}
+{{ message['content'] }}
+{%- for call in message['tool_calls'] %}<tool_call>
+{"name": "{{ call['function']['name'] }}", "arguments": {{ call['function']['arguments'] | tojson }}}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+"""The model's own, with a place for tools and their calls."""
+
+
+def asked_for(city: str, weather: str | None = None) -> list[dict[str, Any]]:
+    """A question, and how it was answered by a call."""
+    question = {"role": "user", "content": f"What is the weather in {city}?"}
+    if weather is None:
+        return [question]
+    call = {"name": "weather", "arguments": json.dumps({"city": city})}
+    return [
+        question,
+        {"role": "assistant", "content": None, "tool_calls": [{"id": city, "type": "function", "function": call}]},
+        {"role": "tool", "tool_call_id": city, "content": weather},
+        {"role": "assistant", "content": f"It is {weather}."},
+    ]
+
+
+PARIS = asked_for("Paris")
+LEARNT = asked_for("Rome", "sunny")
+"""What so small a model needs to call a tool by itself."""
+
+
 @dataclass(frozen=True)
 class Served:
     backend: DeployedBackend
@@ -62,12 +116,25 @@ def run() -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def both(run: Run) -> Iterator[Mapping[str, Served]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, with a template that has a place for tools."""
+    folder = tmp_path_factory.mktemp("model")
+    for file in vllm_on_ray.model().iterdir():
+        (folder / file.name).symlink_to(file)
+    template = folder / "chat_template.jinja"
+    template.unlink()
+    template.write_text(TEMPLATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def both(run: Run, folder: Path) -> Iterator[Mapping[str, Served]]:
+    def deployed(way: str) -> Served:
+        given = settings(model=str(folder), batching=way == "batched", tool_parser="hermes")
+        return Served(vllm_on_ray.deploy(NAME, given, way), way)
+
     with vllm_on_ray.serving(run):
-        yield {
-            way: Served(vllm_on_ray.deploy(NAME, settings(batching=way == "batched"), way), way)
-            for way in ("batched", "threads")
-        }
+        yield {way: deployed(way) for way in ("batched", "threads")}
 
 
 @pytest.fixture(params=["batched", "threads"])
@@ -84,6 +151,31 @@ def settings(**fields: Any) -> HuggingFace:
     small = {"dtype": "float32", "max_length": 2048, "sequences": 4, "cache_gib": 0.5}
     model = str(vllm_on_ray.model())
     return HuggingFace.model_validate({"kind": "huggingface", "model": model} | small | fields)
+
+
+@pytest.fixture
+def client(batched: Served, run: Run, tmp_path: Path) -> Iterator[OpenAI]:
+    """OpenAI's own, of a gateway before the batched one."""
+    made = house(tmp_path / "log", seconds=120)
+
+    async def through(
+        operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str
+    ) -> Completed | Stream:
+        context.model, context.version = NAME, NAME
+        return await DeployedBackend(NAME, DEPLOYMENT, application="batched").run(operation, body)
+
+    made.plane.run = through  # type: ignore[method-assign]
+
+    def start(server: uvicorn.Server) -> Callable[[], None]:
+        # Where the other tests call it: Serve gives the same handle to all, and it belongs to the first one's loop.
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.get_running_loop().create_task(server.serve())
+
+        serving = run(begin())
+        return lambda: until(serving.done)
+
+    with listening(made, start=start):
+        yield made.client()
 
 
 async def chunks(served: Served, body: dict[str, Any]) -> tuple[list[dict[str, Any]], Tokens]:
@@ -158,34 +250,15 @@ class TestAnswers:
 
         assert all("Paris" in text(found.document) for found in run(work()))
 
-    def test_openais_client(self, batched: Served, run: Run, tmp_path: Path) -> None:
-        made = house(tmp_path / "log", seconds=120)
-
-        async def through(
-            operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str
-        ) -> Completed | Stream:
-            context.model, context.version = NAME, NAME
-            return await DeployedBackend(NAME, DEPLOYMENT, application="batched").run(operation, body)
-
-        made.plane.run = through  # type: ignore[method-assign]
-
-        def start(server: uvicorn.Server) -> Callable[[], None]:
-            # Where the other tests call it: Serve gives the same handle to all, and it belongs to the first one's loop.
-            async def begin() -> asyncio.Task[None]:
-                return asyncio.get_running_loop().create_task(server.serve())
-
-            serving = run(begin())
-            return lambda: until(serving.done)
-
-        with listening(made, start=start):
-            chats = made.client().chat.completions
-            answer = chats.create(model=NAME, messages=calls.CAPITAL, temperature=0)  # type: ignore[arg-type]
-            assert answer.choices[0].message.content == "The capital of France is Paris."
-            with chats.stream(model=NAME, messages=calls.CAPITAL, temperature=0) as streaming:  # type: ignore[arg-type]
-                streaming.until_done()
-                last = streaming.get_final_completion()
-            assert last.choices[0].message.content == answer.choices[0].message.content
-            assert last.choices[0].finish_reason == "stop"
+    def test_openais_client(self, client: OpenAI) -> None:
+        chats = client.chat.completions
+        answer = chats.create(model=NAME, messages=calls.CAPITAL, temperature=0)  # type: ignore[arg-type]
+        assert answer.choices[0].message.content == "The capital of France is Paris."
+        with chats.stream(model=NAME, messages=calls.CAPITAL, temperature=0) as streaming:  # type: ignore[arg-type]
+            streaming.until_done()
+            last = streaming.get_final_completion()
+        assert last.choices[0].message.content == answer.choices[0].message.content
+        assert last.choices[0].finish_reason == "stop"
 
     def test_the_engines_metrics_are_rays(self, batched: Served, run: Run) -> None:
         run(whole(batched.backend, chat()))
@@ -198,6 +271,110 @@ class TestAnswers:
             return found
 
         assert "ray_huggingface_num_requests_running{" in run(exported())
+
+
+class TestTools:
+    def test_openais_client_gets_a_call_that_is_required(self, client: OpenAI) -> None:
+        fields: dict[str, Any] = {
+            "model": NAME,
+            "messages": PARIS,
+            "temperature": 0,
+            "tools": [WEATHER],
+            "tool_choice": "required",
+            "parallel_tool_calls": False,
+        }
+        whole = client.chat.completions.create(**fields).choices[0]
+        with client.chat.completions.stream(**fields) as streaming:
+            streaming.until_done()
+            streamed = streaming.get_final_completion().choices[0]
+        for choice in (whole, streamed):
+            assert choice.finish_reason == "tool_calls"
+            assert not choice.message.content
+            assert choice.message.tool_calls
+            [call] = choice.message.tool_calls
+            assert call.type == "function"
+            assert call.id
+            assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Paris"})
+
+    def test_the_one_that_is_named_is_called(self, served: Served, run: Run) -> None:
+        other = {"type": "function", "function": {"name": "other"}}
+        body = chat(messages=PARIS, max_tokens=80, tools=[other, WEATHER], tool_choice=FORCED)
+        [choice] = run(whole(served.backend, body)).document["choices"]
+        [call] = choice["message"]["tool_calls"]
+        assert (call["type"], call["function"]["name"]) == ("function", "weather")
+        assert json.loads(call["function"]["arguments"]).keys() == {"city"}
+        assert choice["message"]["content"] is None
+        assert choice["finish_reason"] == "stop"
+        run(until_none(served.running))
+
+    def test_the_model_may_call_by_itself_and_is_streamed(self, served: Served, run: Run) -> None:
+        body = chat(messages=[*LEARNT, *PARIS], max_tokens=80, tools=[WEATHER], parallel_tool_calls=False)
+        made, _ = run(chunks(served, body))
+        deltas = [chunk["choices"][0]["delta"] for chunk in made if chunk["choices"]]
+        first, *others = [call for delta in deltas for call in delta.get("tool_calls", ())]
+        assert first["id"]
+        assert (first["index"], first["type"], first["function"]["name"]) == (0, "function", "weather")
+        assert len(others) > 2
+        assert all(call.keys() == {"index", "function"} and call["index"] == 0 for call in others)
+        arguments = "".join(call["function"]["arguments"] for call in (first, *others))
+        assert json.loads(arguments) == {"city": "Paris"}
+        assert not any(delta.get("content") for delta in deltas)
+        assert made[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+    def test_the_model_may_call_by_itself(self, batched: Served, run: Run) -> None:
+        body = chat(messages=[*LEARNT, *PARIS], max_tokens=80, tools=[WEATHER])
+        [choice] = run(whole(batched.backend, body)).document["choices"]
+        [call] = choice["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"]) == {"city": "Paris"}
+        assert choice["finish_reason"] == "tool_calls"
+
+    def test_what_a_tool_said_is_answered(self, batched: Served, run: Run) -> None:
+        *before, _ = [*LEARNT, *asked_for("Paris", "snowing")]
+        [choice] = run(whole(batched.backend, chat(messages=before, tools=[WEATHER]))).document["choices"]
+        assert "snowing" in choice["message"]["content"]
+        assert "tool_calls" not in choice["message"]
+        assert choice["finish_reason"] == "stop"
+
+    def test_a_call_that_is_cut_off_says_so(self, batched: Served, run: Run) -> None:
+        body = chat(messages=PARIS, max_tokens=20, tools=[WEATHER], tool_choice=FORCED)
+        [choice] = run(whole(batched.backend, body)).document["choices"]
+        [call] = choice["message"]["tool_calls"]
+        assert call["function"]["arguments"].startswith("{")
+        assert choice["finish_reason"] == "length"
+
+    @pytest.mark.parametrize(
+        ("schema", "said"),
+        [
+            ({"type": "object", "properties": 3}, "properties"),
+            ({"properties": {"a": {"allOf": [{"pattern": f".*a.{{{n}}}b.*"} for n in range(10, 30)]}}}, "too long"),
+        ],
+        ids=["none", "one that takes too long"],
+    )
+    def test_a_schema_that_can_not_be_held_is_refused(
+        self, batched: Served, run: Run, schema: dict[str, Any], said: str
+    ) -> None:
+        wrong = {"type": "function", "function": {"name": "wrong", "parameters": schema}}
+        with pytest.raises(BackendError, match=said) as caught:
+            run(batched.backend.run("chat", chat(tools=[WEATHER, wrong], tool_choice="required")))
+        found = caught.value
+        assert (found.status, found.param) == (400, "tools.1.function.parameters")
+
+    def test_one_that_takes_too_much_at_a_token_ends_its_own_answer(self, served: Served, run: Run) -> None:
+        schema = {"type": "string", "pattern": "^(((.{0,99}){0,99}){0,99}){0,99}$"}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+        async def work() -> tuple[Any, Any]:
+            bodies = chat(response_format=form), chat()
+            wrong, right = await asyncio.gather(
+                *(served.backend.run("chat", body) for body in bodies), return_exceptions=True
+            )
+            await until_none(served.running)
+            return wrong, right
+
+        wrong, right = run(work())
+        assert isinstance(wrong, BackendError)
+        assert wrong.status == 400
+        assert "Paris" in text(right.document)
 
 
 class TestGone:

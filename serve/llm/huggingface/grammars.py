@@ -1,0 +1,156 @@
+"""What an answer is held to, token by token, by llguidance.
+
+Schemas are strangers': a small one may take minutes to compile, or more memory than there is. So each is tried in a
+process of its own before it comes to this one, and each token is bounded by :data:`LIMITS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from serve.llm.huggingface import schema_check
+from serve.llm.huggingface.generation import GenerationFailed
+from serve.llm.huggingface.refusals import Rejected, rejected
+from serve.llm.huggingface.schema_check import LIMITS
+
+logger = logging.getLogger("ray.serve")
+
+TRIED_AT_ONCE = 2
+
+KEPT = 32
+"""Of what was tried last: a client sends the same schemas with each request."""
+
+PLACE = re.compile(r"at \d+\(\d+\): (?:failed to compile JSON schema: )?|\n\s*\d+ \| .*|<non-verbose/>", re.DOTALL)
+"""What llguidance says of where in a grammar something is, which is none of the client's."""
+
+STUCK_SECONDS = 60
+"""Of a process whose time is bounded: it gets none."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is tried: a JSON Schema, or a grammar in Lark. ``param``: what a client calls it."""
+
+    kind: Literal["schema", "grammar"]
+    param: str
+    text: str
+
+
+class Grammars:
+    """Of one tokenizer, ``None`` where it is none that an answer can be held by. ``tokenizer``: an ``LLTokenizer``."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        # Of its own: whoever has no schema does not wait for those that have.
+        self._threads = ThreadPoolExecutor(TRIED_AT_ONCE, thread_name_prefix="grammar")
+        self._kept: OrderedDict[tuple[Part, ...], Any] = OrderedDict()
+
+    @classmethod
+    def of(cls, tokenizer: Any, vocabulary: int, ends: list[int]) -> Grammars:
+        """``tokenizer``: transformers'. ``vocabulary``: tokens that the model has a score for."""
+        from llguidance.hf import from_tokenizer
+
+        try:
+            return cls(from_tokenizer(tokenizer, n_vocab=max(vocabulary, len(tokenizer)), eos_token=ends))
+        except Exception as error:  # noqa: BLE001 - most of what a model is for needs none of it
+            logger.warning("answers can't be held to a schema: llguidance doesn't take the tokenizer: %s", error)
+            return cls(None)
+
+    async def tried(self, parts: Sequence[Part]) -> Any:
+        """Try all. What comes is the matcher of the last one where that is a grammar, to be copied for each answer.
+
+        Raises:
+            Rejected: one of them is wrong, or takes too much.
+            GenerationFailed: they can't be tried.
+        """
+        key = tuple(parts)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            self._kept[key] = await asyncio.get_running_loop().run_in_executor(self._threads, self._try, parts)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        found = self._kept[key]
+        if isinstance(found, Rejected):
+            # Not itself, which would keep the frames of all who were told.
+            raise Rejected(found.refused)
+        return found
+
+    def stop(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _try(self, parts: Sequence[Part]) -> Any:
+        from llguidance import LLMatcher, LLParserLimits
+
+        last = parts[-1]
+        if last.kind == "grammar" and self._tokenizer is None:
+            return rejected(last.param, "this model's tokenizer is none that an answer can be held by")
+        if (wrong := fault(parts)) is not None:
+            return wrong
+        if last.kind == "schema":
+            return None
+        limits = LLParserLimits(**LIMITS)
+        made = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(last.text), limits=limits, log_level=0)
+        return _cannot(last, made.get_error()) if made.is_error() else made
+
+
+def fault(parts: Sequence[Part]) -> Rejected | None:
+    """What is wrong with the first of them that something is wrong with. It blocks.
+
+    Raises:
+        GenerationFailed: they can't be tried.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", schema_check.__file__],
+            input=json.dumps([(part.kind, part.text) for part in parts]),
+            capture_output=True,
+            text=True,
+            timeout=STUCK_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GenerationFailed(f"schemas can't be tried: {error}") from error
+    said: list[str] = [json.loads(line) for line in done.stdout.splitlines()]
+    for part, wrong in zip(parts, said, strict=False):
+        if wrong:
+            return _cannot(part, wrong)
+    if done.returncode < 0:
+        return _cannot(parts[len(said)], "it takes too long, or too much memory")
+    if len(said) < len(parts):
+        raise GenerationFailed(f"schemas can't be tried: {done.stderr[-500:]}")
+    return None
+
+
+def _cannot(part: Part, reason: str) -> Rejected:
+    said = " ".join(PLACE.sub("", reason).split())
+    return rejected(part.param, f"is no JSON Schema: {said}" if part.kind == "schema" else f"can't be held: {said}")
+
+
+def json_of(schema: dict[str, Any], *, strict: bool) -> str:
+    """A grammar's term for the JSON that keeps to a schema. ``strict``: nothing in the schema may be passed over.
+
+    Without spaces but those that ``json.dumps`` writes: a small model that may write others writes no end of them.
+    """
+    options = {
+        "whitespace_flexible": False,
+        "item_separator": ", ",
+        "key_separator": ": ",
+        "lenient": not strict,
+    }
+    return f"%json {json.dumps(schema | {'x-guidance': options})}"
+
+
+def held(param: str, schema: dict[str, Any], *, strict: bool) -> tuple[Part, ...]:
+    """An answer that keeps to a schema."""
+    return (Part("grammar", param, f"start: {json_of(schema, strict=strict)}"),)
