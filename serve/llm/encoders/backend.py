@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,11 @@ COLUMN = Column(
 )
 
 
+CONTEXT: ContextVar[RequestContext | None] = ContextVar("CONTEXT", default=None)
+"""Of the data plane's request whose task this is: it has a deadline of its own, and nothing cancels it when its client
+goes. OpenAI's embeddings are cancelled then."""
+
+
 class EncoderBackend:
     """Keeps to :class:`serve.llm.backend.Backend`. ``encoder``: the version that answers now, if any."""
 
@@ -57,8 +63,8 @@ class EncoderBackend:
             raise NotReady(self._name)
         if operation != "embeddings":
             raise BackendError(400, "unsupported_operation", "this model gives embeddings alone", "model")
-        asked = read(body, encoder.card.dims)
-        vectors, count = await encoder.encode(asked)
+        asked = read(body, encoder.card.dims, encoder.card.max_tokens)
+        vectors, count = await encoder.encode(asked, CONTEXT.get() or RequestContext())
         document: dict[str, Any] = {
             "object": "list",
             "model": str(body.get("model") or self._name),
@@ -109,11 +115,13 @@ class EncoderPlace:
 
     async def predict(self, inputs: Inputs, rows: int, outputs: Any, context: RequestContext) -> Outputs:  # noqa: ARG002
         body = {"model": self._name, "input": inputs[TEXT].tolist()}
+        told = CONTEXT.set(context)
         try:
             found = await self._plane.run("embeddings", body, context, context.request_id)
         except TextRejected as error:
             raise InputRejected(self._name, TEXT, error.row, error.expected, error.came) from error
         finally:
+            CONTEXT.reset(told)
             # The router has put the backend's name there.
             context.version = self.encoder.version
         # Of embeddings there is no stream.

@@ -8,6 +8,7 @@ Errors::
     serve.gateway.errors
     ├── ParameterRejected   a text is empty, too long or none
     ├── Overloaded          more requests than ``queue``
+    ├── RequestTimeout, ClientGone      nobody waits any more
     └── ModelFailed         ONNX Runtime failed
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 from console import UserError, one_line
 from serve.context import RequestContext
 from serve.gateway.errors import ModelFailed, Overloaded
-from serve.llm.encoders.texts import Asked, TextRejected
+from serve.llm.encoders.texts import Asked, TextRejected, bound
 from serve.placement.base import Inputs, Outputs, Watch, unwatched
 from serve.placement.coalesce import Coalescer
 from serve.runtimes.base import Array, RuntimeFailure
@@ -111,25 +112,25 @@ class Encoder:
     def waiting(self) -> int:
         return self._coalescer.waiting
 
-    async def encode(self, asked: Asked) -> tuple[Array, int]:
+    async def encode(self, asked: Asked, context: RequestContext) -> tuple[Array, int]:
         """The vectors [N, dims] float32 of texts, and the tokens that they are.
 
         A cancellation stops the work at the end of the run that is under way.
 
         Raises:
-            TextRejected, Overloaded, ModelFailed.
+            TextRejected, Overloaded, RequestTimeout, ClientGone, ModelFailed.
         """
         if self._running >= self._queue:
             raise Overloaded(self._running, "requests")
         self._running += 1
         try:
-            tokens = await self._tokens(asked)
+            tokens = await self._tokens(asked, context)
             vectors: Array = np.empty((len(tokens), self.card.dims), np.float32)
             for rows in runs([len(each) for each in tokens]):
                 ids: Array = np.empty(len(rows), object)
                 ids[:] = [tokens[row] for row in rows]
                 try:
-                    found = await self._coalescer.predict({IDS: ids}, len(rows), (VECTOR,), RequestContext())
+                    found = await self._coalescer.predict({IDS: ids}, len(rows), (VECTOR,), context)
                 except RuntimeFailure as error:
                     logger.error("encoder %s version %s failed: %s", self.name, self.version, error)  # noqa: TRY400
                     raise ModelFailed(self.name) from error
@@ -146,15 +147,17 @@ class Encoder:
         self._threads.shutdown(wait=False)
         self._runtime.unload()
 
-    async def _tokens(self, asked: Asked) -> list[Sequence[int]]:
+    async def _tokens(self, asked: Asked, context: RequestContext) -> list[Sequence[int]]:
         most = self.card.max_tokens
         for index, text in enumerate(asked.texts):
             if isinstance(text, str) and len(text) > most * CHARACTERS_A_TOKEN:
                 came = f"{len(text)} characters"
-                raise TextRejected(asked.row(index), _bound(most), came, "context_length_exceeded")
+                raise TextRejected(asked.row(index), bound(most), came, "context_length_exceeded")
         loop = asyncio.get_running_loop()
         found: list[Sequence[int]] = []
         for start in range(0, len(asked.texts), TOKENIZED):
+            if (reason := context.abandoned()) is not None:
+                raise reason
             some = asked.texts[start : start + TOKENIZED]
             texts = [text for text in some if isinstance(text, str)]
             read = iter(await loop.run_in_executor(self._threads, self._read, texts) if texts else ())
@@ -170,7 +173,7 @@ class Encoder:
     def _check(self, ids: Sequence[int], row: int | None) -> None:
         most = self.card.max_tokens
         if not 0 < len(ids) <= most:
-            raise TextRejected(row, _bound(most), f"{len(ids)} tokens", "context_length_exceeded")
+            raise TextRejected(row, bound(most), f"{len(ids)} tokens", "context_length_exceeded")
         if not 0 <= min(ids) <= max(ids) < self.card.vocabulary:
             wrong = next(each for each in ids if not 0 <= each < self.card.vocabulary)
             raise TextRejected(row, f"tokens below {self.card.vocabulary}", str(wrong)[:60], "invalid_value")
@@ -202,7 +205,3 @@ def runs(lengths: Sequence[int]) -> Iterator[list[int]]:
         rows.append(row)
     if rows:
         yield rows
-
-
-def _bound(most: int) -> str:
-    return f"1 to {most} tokens"

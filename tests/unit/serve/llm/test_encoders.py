@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ import torch
 
 from serve.context import RequestContext
 from serve.dataplane import DataPlane
-from serve.gateway.errors import InputRejected, NotReady, Overloaded, ParameterRejected, ServeError
+from serve.gateway.errors import (
+    ClientGone,
+    InputRejected,
+    NotReady,
+    Overloaded,
+    ParameterRejected,
+    RequestTimeout,
+    ServeError,
+)
 from serve.llm.backend import Completed, Tokens
 from serve.llm.encoders.backend import EncoderBackend, encoder_of, loaded
 from serve.llm.encoders.encoder import Encoder, EncoderUnusable, runs
@@ -129,6 +138,9 @@ def test_base64_is_the_same_numbers(house: House) -> None:
         ({"input": [len(encoders.WORDS)]}, "input", "invalid_value"),
         ({"input": [[4], [-1]]}, "input[1]", "invalid_value"),
         ({"input": [4] * 13}, "input", "context_length_exceeded"),
+        ({"input": [[4], [4] * 13]}, "input[1]", "context_length_exceeded"),
+        # Said of the length: what is in it is not looked at.
+        ({"input": [4, *["late"] * 12]}, "input", "context_length_exceeded"),
         ({"input": ["late", "late " * 11]}, "input[1]", "context_length_exceeded"),
         ({"input": "x" * 1_000_000}, "input", "context_length_exceeded"),
         ({"input": "\ud800"}, "input", "invalid_value"),
@@ -239,6 +251,37 @@ def test_a_request_that_is_given_up_stops_after_the_run_under_way(house: House) 
 
     asyncio.run(given_up())
     assert len(ran) <= 2
+
+
+@pytest.mark.parametrize(
+    ("context", "reason"),
+    [(RequestContext(seconds=0), RequestTimeout), (RequestContext(disconnected=lambda: True), ClientGone)],
+    ids=["its deadline is over", "its client is gone"],
+)
+def test_one_of_the_data_plane_that_nobody_waits_for_is_not_encoded(
+    house: House, context: RequestContext, reason: type[ServeError]
+) -> None:
+    house.encoder._runtime.predict = pytest.fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(reason):
+        asyncio.run(house.plane.infer(NAME, None, {"text": TEXTS}, context=context))
+
+
+def test_one_of_the_data_plane_is_not_waited_for_beyond_its_deadline(house: House) -> None:
+    held = threading.Event()
+    house.encoder._runtime.predict = lambda *_: held.wait(60)  # type: ignore[method-assign,assignment]
+
+    async def late() -> None:
+        context = RequestContext()
+        asked = asyncio.create_task(house.plane.infer(NAME, None, {"text": TEXTS}, context=context))
+        context.shorten(0.05)
+        try:
+            with pytest.raises(RequestTimeout):
+                await asked
+        finally:
+            held.set()
+        await house.encoder._coalescer.drain()
+
+    asyncio.run(late())
 
 
 def test_a_version_that_goes_answers_what_it_has_first(files: Path) -> None:
