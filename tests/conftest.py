@@ -2,15 +2,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import postgresql
-from tests.ledgers import Place, PostgresqlPlace, SqlitePlace
+# Its driver takes a third of a second to import, and few tests need it.
+if TYPE_CHECKING:
+    from tests.ledgers import Place
+    from tests.postgresql import Server
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[postgresql.Server]:
+def postgresql_server() -> Iterator[Server]:
+    from tests import postgresql
+
     with postgresql.running() as server:
         yield server
 
@@ -18,6 +23,8 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Each database that a ledger can be in."""
+    from tests.ledgers import PostgresqlPlace, SqlitePlace
+
     if request.param == "sqlite":
         return SqlitePlace(tmp_path)
     return PostgresqlPlace(tmp_path, request.getfixturevalue("postgresql_server"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from serve.llm.ledger import journal as module
 from serve.llm.ledger.entries import Began, Entry, entry_of
 from serve.llm.ledger.journal import TORN, Journal, Taken, contents, take_over
+from serve.llm.ledger.ledger import open_ledger
 from serve.llm.ledger.store import LedgerUnwritable, UsageStore
+from serve.llm.settings import UsageSettings
 from tests.ledgers import Place
 from tests.unit.serve.llm.uses import LATER, NOON, use
 
@@ -232,6 +235,19 @@ def test_a_full_disk_is_told_once_and_what_comes_after_it_is_read(
     taken = take_over(store)
     assert (taken.uses, taken.lost) == (2, 0)
     assert [name for name, *_ in endings(place)] == ["p-4", "p-5"]
+
+
+def test_journals_lie_where_the_settings_say(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+
+    async def check() -> None:
+        kept = open_ledger(UsageSettings(ledger=place.url, journals=folder))
+        await kept.start()
+        assert [path.suffix for path in folder.iterdir()] == [".jsonl"]
+        await kept.close()
+
+    asyncio.run(check())
+    assert not place.machine.exists()
 
 
 def test_a_folder_that_can_not_be_made_is_said_at_the_start(tmp_path: Path, problems: list[str]) -> None:
