@@ -7,8 +7,7 @@ loader executes can be in one.
 Errors: those of ``training.registry``, and::
 
     RegistryError
-    ├── NotABundle              the folder has nothing that can be registered, or what must not be
-    └── NameTaken               the name has versions of another kind
+    └── NotABundle              the folder has nothing that can be registered, or what must not be
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from spark_jobs.contract import first_problem
 from training.registry import (
-    MODEL_DIGEST_TAG,
+    KIND_TAG,
     Registry,
     RegistryError,
     VersionNotFound,
     VersionUnverifiable,
     client,
     digest_of,
+    hold_name,
     mapped_errors,
 )
 
@@ -44,7 +44,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MANIFEST_FILE = "manifest.json"
 ARTIFACT_FOLDER = "bundle"
 
-KIND_TAG = "bundle.kind"
 MANIFEST_DIGEST_TAG = "manifest.sha256"
 BASE_NAME_TAG = "base.name"
 BASE_DIGEST_TAG = "base.sha256"
@@ -67,10 +66,6 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 class NotABundle(RegistryError):
     """The folder has nothing that can be registered, or what must not be."""
-
-
-class NameTaken(RegistryError):
-    """The name has versions of another kind."""
 
 
 class _Strict(BaseModel):
@@ -185,22 +180,6 @@ class Bundles:
         bundles = (_version(version) for version in found if MANIFEST_DIGEST_TAG in version.tags)
         return sorted(bundles, key=lambda version: int(version.version), reverse=True)
 
-    def is_first(self, name: str, kind: Kind) -> bool:
-        """Whether the name has no version yet. The registry is made where it isn't there.
-
-        Raises:
-            NameTaken: it has some of another kind.
-            RegistryUnreachable: nothing answers at :attr:`uri`.
-        """
-        with mapped_errors(self.uri, name):
-            found = client(self.uri, create=True).search_model_versions(f"name = '{name}'")
-        if any(MODEL_DIGEST_TAG in version.tags for version in found):
-            raise NameTaken(f"{name} has versions that `training register` made: take another name")
-        kinds = {version.tags[KIND_TAG] for version in found if KIND_TAG in version.tags}
-        if others := kinds - {kind}:
-            raise NameTaken(f"{name} has versions of the kind {', '.join(sorted(others))}: take another name")
-        return not kinds
-
     def set_alias(self, name: str, alias: str, version: str) -> None:
         self._registry.set_alias(name, alias, version)
 
@@ -220,10 +199,12 @@ class Bundles:
 
         Raises:
             NotABundle: it has no files, or one of a kind that may be code.
+            NameTaken: the name is not one of such versions; nothing was written.
             RegistryUnreachable: nothing answers at :attr:`uri`.
         """
         manifest = manifest or manifest_of(folder, kind)
-        registry = client(self.uri, create=True)
+        hold_name(self.uri, name, kind)
+        registry = client(self.uri)
         with mapped_errors(self.uri, f"run {run_id}"), tempfile.TemporaryDirectory() as scratch:
             staged = Path(scratch) / ARTIFACT_FOLDER
             for file in manifest.files:
@@ -234,8 +215,6 @@ class Bundles:
             # By its content: a run may register several, and none may take another's place.
             place = f"{ARTIFACT_FOLDER}/{manifest.digest[:PLACE_DIGITS]}"
             registry.log_artifacts(run_id, str(staged), place)
-            if not registry.search_registered_models(f"name = '{name}'"):
-                registry.create_registered_model(name)
             made = registry.create_model_version(
                 name,
                 source=f"runs:/{run_id}/{place}",
@@ -277,16 +256,59 @@ def manifest_of(folder: Path, kind: Kind) -> Manifest:
     """
     if not folder.is_dir():
         raise NotABundle(f"there is no folder {folder}")
-    files = {file: BundledFile(sha256=digest_of(folder / file), bytes=size) for file, size in _files(folder)}
     try:
+        files = {
+            file: BundledFile(sha256=digest_of(folder / file), bytes=(folder / file).stat().st_size)
+            for file in files_of(folder)
+        }
         return Manifest(kind=kind, files=files)
+    except OSError as error:
+        raise NotABundle(f"{error.filename} can't be read: {error.strerror}") from error
     except ValidationError as error:
         raise NotABundle(f"{folder} can't be registered: {first_problem(error)}") from error
 
 
 def left_out(folder: Path) -> list[str]:
-    """What lies in a folder and is never part of a bundle: hidden, as ``.gitattributes`` and ``.cache`` of a hub's."""
-    return sorted(each.name for each in folder.iterdir() if each.name.startswith("."))
+    """What lies in a folder and is never part of a bundle: a manifest, which each version has of its own, and what is
+    hidden, as ``.gitattributes`` and ``.cache`` of a hub's."""
+    return sorted(each.name for each in folder.iterdir() if each.name.startswith(".") or each.name == MANIFEST_FILE)
+
+
+def files_of(folder: Path) -> Iterator[str]:
+    """Each file's path below ``folder``, with ``/``, in order, but for what is :func:`left_out`.
+
+    Raises:
+        NotABundle: one is no ordinary file, such as a link, or is of a kind that may be code.
+    """
+    without = left_out(folder)
+    for file in sorted(folder.rglob("*")):
+        path = PurePosixPath(file.relative_to(folder))
+        if path.parts[0] in without or (file.is_dir() and not file.is_symlink()):
+            continue
+        _require_data(folder, file)
+        yield str(path)
+
+
+def notices_of(folder: Path) -> list[Path]:
+    """The files at a folder's top that say what it is and on what terms: they go along with what is made of it.
+
+    Raises:
+        NotABundle: as in :func:`files_of`.
+    """
+    found = [each for each in sorted(folder.iterdir()) if each.suffix == ".md" or each.stem in TEXTS]
+    for file in found:
+        _require_data(folder, file)
+    return found
+
+
+def _require_data(folder: Path, file: Path) -> None:
+    name = file.relative_to(folder).as_posix()
+    # A link may lead to what is not meant for others.
+    if file.is_symlink() or not file.is_file():
+        raise NotABundle(f"{folder} can't be registered: {name} is no ordinary file")
+    if file.suffix not in SUFFIXES and file.name not in TEXTS:
+        expected = ", ".join(sorted(SUFFIXES))
+        raise NotABundle(f"{folder} can't be registered: {name} may be code: expected files of the kinds {expected}")
 
 
 def verified(version: BundleVersion, folder: Path) -> Manifest:
@@ -295,7 +317,7 @@ def verified(version: BundleVersion, folder: Path) -> Manifest:
     Raises:
         VersionUnverifiable: the manifest, or a file that it names, is missing or has other bytes.
     """
-    content = _bytes(version, folder, MANIFEST_FILE)
+    content = _own(version, folder, MANIFEST_FILE).read_bytes()
     if hashlib.sha256(content).hexdigest() != version.manifest_digest:
         raise VersionUnverifiable(f"{label(version)}: {MANIFEST_FILE} is not what was registered")
     try:
@@ -303,10 +325,7 @@ def verified(version: BundleVersion, folder: Path) -> Manifest:
     except ValidationError as error:
         raise VersionUnverifiable(f"{label(version)}: {MANIFEST_FILE}: {first_problem(error)}") from error
     for name, expected in manifest.files.items():
-        file = folder / name
-        if not file.is_file() or file.is_symlink():
-            raise VersionUnverifiable(f"{label(version)} has no file {name}")
-        if digest_of(file) != expected.sha256:
+        if digest_of(_own(version, folder, name)) != expected.sha256:
             raise VersionUnverifiable(f"{label(version)}: {name} is not what was registered")
     return manifest
 
@@ -316,29 +335,12 @@ def label(version: BundleVersion) -> str:
     return f"{version.name} version {version.version}"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    """Each file's path below ``folder``, with ``/``, and its bytes. An earlier manifest is none of them."""
-    hidden = left_out(folder)
-    for file in sorted(folder.rglob("*")):
-        path = PurePosixPath(file.relative_to(folder))
-        name = str(path)
-        if file.is_dir() or name == MANIFEST_FILE or path.parts[0] in hidden:
-            continue
-        if file.is_symlink() or not file.is_file():
-            raise NotABundle(f"{folder} can't be registered: {name} is no ordinary file")
-        if file.suffix not in SUFFIXES and file.name not in TEXTS:
-            expected = ", ".join(sorted(SUFFIXES))
-            raise NotABundle(
-                f"{folder} can't be registered: {name} may be code: expected files of the kinds {expected}"
-            )
-        yield name, file.stat().st_size
-
-
-def _bytes(version: BundleVersion, folder: Path, name: str) -> bytes:
+def _own(version: BundleVersion, folder: Path, name: str) -> Path:
+    """A file that lies in the folder itself, and not where a link leads."""
     file = folder / name
-    if not file.is_file() or file.is_symlink():
+    if not file.is_file() or file.resolve() != folder.resolve() / name:
         raise VersionUnverifiable(f"{label(version)} has no file {name}")
-    return file.read_bytes()
+    return file
 
 
 def _version(found: MlflowModelVersion) -> BundleVersion:

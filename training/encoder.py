@@ -9,6 +9,7 @@ Nothing in it is executed: the weights are safetensors, and a network that trans
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from onnx import ModelProto
 from tokenizers import Tokenizer
@@ -25,11 +24,11 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as InOrder
 
 from console import one_line, say, stage
-from training.bundle import Bundles, BundleVersion
+from training.bundle import Bundles, BundleVersion, notices_of
 from training.encoder_card import CARD_FILE, GRAPH_FILE, IDS, MASK, TOKENIZER_FILE, VECTOR, EncoderCard
 from training.errors import EncoderRefused, ExportRefused
-from training.export import IR_VERSION, OPSET, exporter_silenced, forget_where_it_was_made
-from training.registry import alias_for
+from training.export import opened, require_valid, traced
+from training.registry import alias_for, require_name
 from training.tracking import OpenRun
 
 TOLERANCE = 1e-5
@@ -54,11 +53,15 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Encoder:
-    """A folder, read. ``network``: ``input_ids`` and ``attention_mask`` [N, T] int64 → vectors [N, dims] float32."""
+    """A folder, read. ``network``: ``input_ids`` and ``attention_mask`` [N, T] int64 → vectors [N, dims] float32.
+
+    ``notices``: the files that tell of the folder's licence.
+    """
 
     network: torch.nn.Module
     tokenizer: Tokenizer
     card: EncoderCard
+    notices: Sequence[Path]
 
 
 class Pooled(torch.nn.Module):
@@ -83,12 +86,13 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
 
     Raises:
         EncoderRefused: the folder is no encoder that can be exported.
-        ExportRefused: the graph does not answer as the network does.
-        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
+        ExportRefused: torch can't export it, or the graph does not answer as the network does.
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind; NotABundle: what
+            tells of the folder's licence is no ordinary file.
     """
     with stage(f"read {folder}") as step:
         encoder = read(folder)
-        is_first = Bundles(uri).is_first(name, "encoder")
+        require_name(uri, name, "encoder")
         step.detail = f"{encoder.card.dims} dimensions, up to {encoder.card.max_tokens} tokens"
     with stage("export to ONNX, pooling included") as step:
         graph = export(encoder)
@@ -97,14 +101,15 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
         difference = check_against_torch(graph, encoder)
         step.detail = f"largest difference {difference:.1e}"
     with stage(f"register in {uri}") as step:
-        version = _publish(name, graph, encoder, difference, uri, alias or alias_for(is_first))
+        version = publish(name, graph, encoder, difference, uri)
+        Bundles(uri).set_alias(name, alias or alias_for(uri, name, version.version), version.version)
         step.detail = f"{name} version {version.version}  manifest sha256 {version.manifest_digest[:12]}…"
     say(f"{name} version {version.version} is served by model: registry:{name}@ALIAS in a backend of the kind onnx")
     return version
 
 
 def read(folder: Path) -> Encoder:
-    """Raises: EncoderRefused."""
+    """Raises: EncoderRefused; NotABundle: a file that tells of the licence is no ordinary one."""
     normalized = _normalized(folder)
     tokenizer = _tokenizer(folder)
     network = _network(folder)
@@ -117,42 +122,26 @@ def read(folder: Path) -> Encoder:
         pad=int(getattr(config, "pad_token_id", None) or 0),
         normalized=normalized,
     )
-    return Encoder(Pooled(network, normalize=normalized).eval(), tokenizer, card)
+    return Encoder(Pooled(network, normalize=normalized).eval(), tokenizer, card, notices_of(folder))
 
 
 def export(encoder: Encoder) -> ModelProto:
     """The graph of :mod:`training.encoder_card`.
 
     Raises:
-        EncoderRefused: torch can't export it, or it is too large for one file.
+        ExportRefused: torch can't export it.
+        EncoderRefused: it is too large for one file.
     """
     rows, tokens = torch.export.Dim("N", min=1, max=1 << 16), torch.export.Dim("tokens", min=2, max=1 << 16)
     ids = torch.ones(3, min(7, encoder.card.max_tokens), dtype=torch.int64)
     # With padding in it: of a mask that keeps everything transformers makes none, and so would the graph.
     mask = ids.clone()
     mask[0, -1] = 0
-    try:
-        with exporter_silenced():
-            program = torch.onnx.export(
-                encoder.network,
-                (ids, mask),
-                dynamo=True,
-                input_names=[IDS, MASK],
-                output_names=[VECTOR],
-                dynamic_shapes=({0: rows, 1: tokens}, {0: rows, 1: tokens}),
-                opset_version=OPSET,
-                verbose=False,
-            )
-        if program is None:
-            raise ExportRefused("torch.onnx.export gave no program")
-        graph = program.model_proto
-    except (RuntimeError, ValueError, TypeError, torch.onnx.OnnxExporterError) as error:
-        raise EncoderRefused(f"torch can't export this network: {one_line(str(error))[:200]}") from error
-    graph.ir_version = IR_VERSION
-    forget_where_it_was_made(graph)
+    axes = {0: rows, 1: tokens}
+    graph = traced(encoder.network, {IDS: ids, MASK: mask}, VECTOR, (axes, axes))
     if graph.ByteSize() > MOST_BYTES:
         raise EncoderRefused(f"the graph has {graph.ByteSize() / 1e9:.1f} GB, expected at most 2.1 in one file")
-    onnx.checker.check_model(graph)
+    require_valid(graph)
     return graph
 
 
@@ -160,9 +149,9 @@ def check_against_torch(graph: ModelProto, encoder: Encoder, texts: Sequence[str
     """The largest difference between graph and network, as :data:`TOLERANCE` says.
 
     Raises:
-        ExportRefused: it is over the tolerance, or the graph can't be run at the longest text.
+        ExportRefused: it is over the tolerance, or the graph can't be read, or run at the longest text.
     """
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = opened(graph)
     largest = 0.0
     for batch in (_batch(encoder, texts), _longest(encoder)):
         ids, mask = batch
@@ -200,17 +189,21 @@ def _longest(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     return ids, np.ones_like(ids)
 
 
-def _publish(name: str, graph: ModelProto, encoder: Encoder, difference: float, uri: str, alias: str) -> BundleVersion:
+def publish(name: str, graph: ModelProto, encoder: Encoder, difference: float, uri: str) -> BundleVersion:
+    """Register a graph with its encoder's tokenizer, card and notices, under a run of its own.
+
+    Raises:
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
+    """
     with OpenRun.start(uri, name, encoder.card.model_dump()) as run, tempfile.TemporaryDirectory() as scratch:
         run.metrics({"largest_difference": difference})
         staged = Path(scratch)
         (staged / GRAPH_FILE).write_bytes(graph.SerializeToString())
         encoder.tokenizer.save(str(staged / TOKENIZER_FILE))
         (staged / CARD_FILE).write_text(encoder.card.model_dump_json(indent=1), encoding="utf-8")
-        bundles = Bundles(uri)
-        version = bundles.publish(name, staged, "encoder", run.run_id)
-        bundles.set_alias(name, alias, version.version)
-    return version
+        for file in encoder.notices:
+            shutil.copyfile(file, staged / file.name)
+        return Bundles(uri).publish(name, staged, "encoder", run.run_id)
 
 
 def _normalized(folder: Path) -> bool:

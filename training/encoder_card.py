@@ -1,7 +1,8 @@
 """``encoder.json``: what a text encoder's graph takes and gives, for whoever serves it. Imports no torch.
 
-A version of the kind ``encoder`` has three files: this one, the graph and the tokenizer. The graph's inputs are
-:data:`IDS` and :data:`MASK`, both int64 ``[N, tokens]``; its output is :data:`VECTOR`, float32 ``[N, dims]``.
+A version of the kind ``encoder`` has this file, the graph, the tokenizer, and what its folder tells of its licence.
+The graph's inputs are :data:`IDS` and :data:`MASK`, both int64 ``[N, tokens]``; its output is :data:`VECTOR`, float32
+``[N, dims]``.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import pyarrow as pa
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 
+from console import one_line
 from spark_jobs.contract import Contract
 from training.data import UNKNOWN, Examples, Vocabularies
 from training.errors import ExportRefused
@@ -48,7 +49,7 @@ def export(network: TabularNetwork, contract: Contract, vocabularies: Vocabulari
     The same weights give the same bytes each time.
 
     Raises:
-        ExportRefused: a feature has the name of the graph's output.
+        ExportRefused: a feature has the name of the graph's output, or torch can't export the network.
     """
     if OUTPUT in {column.name for column in contract.features}:
         raise ExportRefused(f"a feature can't be called {OUTPUT!r}: that is the name of the graph's output")
@@ -57,7 +58,7 @@ def export(network: TabularNetwork, contract: Contract, vocabularies: Vocabulari
     joints = [(output.name, CORE + output.name.removeprefix(MATRIX)) for output in front.graph.output]
     graph = compose.merge_models(front, core, io_map=joints)
     graph.graph.name = contract.view
-    onnx.checker.check_model(graph, full_check=True)
+    require_valid(graph, full=True)
     return graph
 
 
@@ -74,10 +75,33 @@ def feed(contract: Contract, table: pa.Table) -> dict[str, np.ndarray]:
 
 
 def run_graph(graph: ModelProto, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Probabilities [N] float32 of the graph on ONNX Runtime's CPU provider."""
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    output: np.ndarray = session.run([OUTPUT], dict(inputs))[0]
+    """Probabilities [N] float32 of the graph on ONNX Runtime's CPU provider.
+
+    Raises:
+        ExportRefused: it can't read the graph, or run it.
+    """
+    session = opened(graph)
+    try:
+        output: np.ndarray = session.run([OUTPUT], dict(inputs))[0]
+    except Exception as error:
+        raise ExportRefused(f"ONNX Runtime can't run the graph: {one_line(str(error))[:200]}") from error
     return output
+
+
+def opened(graph: ModelProto) -> onnxruntime.InferenceSession:
+    """The graph on ONNX Runtime's CPU provider. Raises: ExportRefused: it can't read it."""
+    try:
+        return onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ExportRefused(f"ONNX Runtime can't read the graph: {one_line(str(error))[:200]}") from error
+
+
+def require_valid(graph: ModelProto, *, full: bool = False) -> None:
+    """``full``: shapes and types too. Raises: ExportRefused."""
+    try:
+        onnx.checker.check_model(graph, full_check=full)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise ExportRefused(f"the graph is not a valid one: {one_line(str(error))[:200]}") from error
 
 
 def check_against_torch(
@@ -86,7 +110,7 @@ def check_against_torch(
     """Answer the same rows with the graph and with the network; return the largest difference.
 
     Raises:
-        ExportRefused: it is over :data:`TOLERANCE`, or an answer is not a number.
+        ExportRefused: it is over :data:`TOLERANCE`, an answer is not a number, or the graph can't be run.
     """
     expected = probabilities(network, torch.from_numpy(examples.numeric), torch.from_numpy(examples.categories))
     difference = np.abs(run_graph(graph, inputs) - expected.numpy())
@@ -123,27 +147,45 @@ def _core(network: TabularNetwork, contract: Contract) -> ModelProto:
         if columns
     }
     served = Probability(network).eval()
-    with exporter_silenced():
-        program = torch.onnx.export(
-            served if len(example) == 2 else _OneMatrix(served).eval(),
-            tuple(example.values()),
-            dynamo=True,
-            input_names=list(example),
-            output_names=[OUTPUT],
-            dynamic_shapes=tuple({0: rows} for _ in example),
-            opset_version=OPSET,
-            verbose=False,
-        )
-    if program is None:
-        raise ExportRefused("torch.onnx.export gave no program")
-    core = program.model_proto
-    core.ir_version = IR_VERSION
-    forget_where_it_was_made(core)
-    return core
+    network_alone = served if len(example) == 2 else _OneMatrix(served).eval()
+    return traced(network_alone, example, OUTPUT, tuple({0: rows} for _ in example))
+
+
+def traced(
+    network: torch.nn.Module,
+    example: Mapping[str, torch.Tensor],
+    output: str,
+    shapes: tuple[dict[int, torch.export.Dim], ...],
+) -> ModelProto:
+    """A network as torch exports it, with the inputs of ``example`` by their names. ``shapes``: which axes may vary.
+
+    Raises:
+        ExportRefused: torch can't.
+    """
+    try:
+        with _exporter_silenced():
+            program = torch.onnx.export(
+                network,
+                tuple(example.values()),
+                dynamo=True,
+                input_names=list(example),
+                output_names=[output],
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                verbose=False,
+            )
+        if program is None:
+            raise ExportRefused("torch.onnx.export gave no program")
+        graph: ModelProto = program.model_proto
+    except (RuntimeError, ValueError, TypeError, torch.onnx.OnnxExporterError) as error:
+        raise ExportRefused(f"torch can't export this network: {one_line(str(error))[:200]}") from error
+    graph.ir_version = IR_VERSION
+    _forget_where_it_was_made(graph)
+    return graph
 
 
 @contextmanager
-def exporter_silenced() -> Iterator[None]:
+def _exporter_silenced() -> Iterator[None]:
     """What torch's exporter warns of here (shared axis names, its own deprecations) nobody can act on."""
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
@@ -156,7 +198,7 @@ def exporter_silenced() -> Iterator[None]:
         chatter.setLevel(level)
 
 
-def forget_where_it_was_made(model: ModelProto) -> None:
+def _forget_where_it_was_made(model: ModelProto) -> None:
     """Drop the exporter's stack traces: they hold paths of this machine, and change the digest."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -15,7 +15,7 @@ from training.evaluate import scores, scores_by_month
 from training.export import check_against_torch, export, feed
 from training.network import probabilities
 from training.recipe import Recipe, Resources
-from training.registry import ModelVersion, Registry, alias_for
+from training.registry import TABULAR, ModelVersion, Registry, alias_for, require_name
 from training.tracking import TrackedRun
 from training.train import EpochReport, fit
 from training.workers import cluster
@@ -42,7 +42,7 @@ def train(
     Raises:
         ContractError: the view is not what its contract says.
         TrainingError: nothing to train on, the workers gave up, or there is no such run to resume.
-        RegistryError: MLflow can't be reached.
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
     """
     with stage(f"open view {view_folder}") as step:
         view = View.open(view_folder)
@@ -51,6 +51,7 @@ def train(
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in examples.items())
         step.detail = f"{len(view.contract.features)} features; rows: {counts}"
     with stage(f"open a run in {uri}") as step:
+        require_name(uri, model, TABULAR)
         run = (
             TrackedRun.resume(uri, model, resume, view, tags)
             if resume
@@ -96,11 +97,12 @@ def register(model: str, *, view_folder: Path, uri: str, run_id: str | None, ali
     Raises:
         ContractBroken: the view is not the one that the run was trained on.
         TrainingError: there is no such run, or the graph does not answer as the network does.
-        RegistryError: MLflow can't be reached.
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
     """
     registry = Registry(uri)
     with stage(f"fetch the network of {model} from {uri}") as step:
         run = TrackedRun.find(uri, model, run_id)
+        require_name(uri, model, TABULAR)
         view = View.open(view_folder)
         trained_on = run.contract().digest
         if trained_on != view.contract.digest:
@@ -120,10 +122,9 @@ def register(model: str, *, view_folder: Path, uri: str, run_id: str | None, ali
         difference = check_against_torch(graph, network, view.examples("test", vocabularies), inputs)
         step.detail = f"largest difference {difference:.1e} on {rows.num_rows:,} rows"
     with stage(f"register in {uri}") as step:
-        is_first = not registry.versions(model)
         example = {name: values[:EXAMPLE_ROWS] for name, values in inputs.items()}
         version = registry.publish(model, graph, view.contract, example, run.run_id)
-        alias = alias or alias_for(is_first)
+        alias = alias or alias_for(uri, model, version.version)
         registry.set_alias(model, alias, version.version)
         step.detail = f"{model} version {version.version} @{alias}  sha256 {version.model_digest[:12]}…"
     return version

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spark_jobs.contract import first_problem
-from training.registry import RegistryError, client, mapped_errors, tracking_uri
+from training.registry import IS_PROMPT, AlreadyThere, RegistryError, client, mapped_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import PromptVersion as MlflowPromptVersion
@@ -40,9 +40,6 @@ ADDRESS = re.compile(rf"({NAME.pattern})(?:@({ALIAS.pattern})|/([1-9][0-9]{{0,8}
 
 LONGEST = 100_000
 """Characters of a text, or of a chat as JSON: MLflow's bound."""
-
-IS_PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
-"""The filter by which MLflow tells prompts from models, which share a table."""
 
 
 class PromptUnusable(RegistryError):
@@ -152,7 +149,7 @@ class PromptRegistry:
         Raises:
             RegistryUnreachable, VersionNotFound, PromptUnusable
         """
-        with mapped_errors(self.uri, f"prompt {address}"):
+        with mapped_errors(self.uri, f"prompt {address}"), _readable(address.name):
             # Not load_prompt: its cache is the process's, and it writes to the registry what was read.
             found = client(self.uri).get_prompt_version(address.name, address.which)
         if found is None:
@@ -199,6 +196,13 @@ class PromptRegistry:
             RegistryUnreachable
             PromptUnusable: the name is a model's, or an earlier version can't be read.
         """
+        try:
+            return self._add(name, template, message)
+        except AlreadyThere:
+            # Another took the name at the same time: for a prompt, or for a model.
+            return self._add(name, template, message)
+
+    def _add(self, name: str, template: Template, message: str) -> tuple[PromptVersion, bool]:
         registry = client(self.uri, create=True)
         with mapped_errors(self.uri, f"prompt {name}"):
             prompts = registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}")
@@ -208,7 +212,7 @@ class PromptRegistry:
             if version.template == template:
                 return version, False
         given = template if isinstance(template, str) else [each.model_dump() for each in template]
-        with mapped_errors(self.uri, f"prompt {name}"):
+        with mapped_errors(self.uri, f"prompt {name}"), _readable(name):
             return _version(registry.register_prompt(name, given, commit_message=message)), True
 
     def set_alias(self, version: PromptVersion, alias: str) -> None:

@@ -9,8 +9,11 @@ Errors::
     UserError
     └── RegistryError
         ├── RegistryUnreachable   no registry answers at this address
+        ├── RegistryRefused       it answers, and does not do it
+        │   └── AlreadyThere      what was to be made is there
         ├── VersionNotFound       no such model, version or alias
-        └── VersionUnverifiable   a version without digests (this project did not register it), or with other files
+        ├── VersionUnverifiable   a version without digests (this project did not register it), or with other files
+        └── NameTaken             the name is a prompt's, or of versions of another kind
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +49,18 @@ RELEASE_FILE = "release.json"
 MODEL_DIGEST_TAG = "model.sha256"
 CONTRACT_DIGEST_TAG = "contract.sha256"
 
+KIND_TAG = "bundle.kind"
+"""Of a version that is a folder; see ``training.bundle``."""
+
+VERSIONS_KIND_TAG = "versions.kind"
+"""Of a name: the one kind that its versions are of."""
+
+TABULAR = "tabular"
+"""The kind of what :meth:`Registry.publish` registers."""
+
+IS_PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
+"""The filter by which MLflow tells prompts from models, which share a table."""
+
 DEFAULT_FOLDER = Path("mlruns")
 
 MLFLOW_DEFAULTS = {
@@ -59,6 +74,12 @@ MLFLOW_DEFAULTS = {
 }
 """Set before MLflow is imported, where the user has not set them."""
 
+REFUSALS = frozenset(
+    {"BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED", "RESOURCE_CONFLICT", "RESOURCE_LIMIT_EXCEEDED"}
+    | {"QUOTA_EXCEEDED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED", "INVALID_STATE_TRANSITION"}
+)
+"""MLflow's codes of what asking again doesn't help."""
+
 
 class RegistryError(UserError):
     """The registry, or a version in it, can't be used."""
@@ -68,12 +89,24 @@ class RegistryUnreachable(RegistryError):
     """No registry answers at this address."""
 
 
+class RegistryRefused(RegistryError):
+    """The registry answers, and does not do what it was asked for."""
+
+
+class AlreadyThere(RegistryRefused):
+    """What was to be made is there."""
+
+
 class VersionNotFound(RegistryError):
     """No such model, version or alias."""
 
 
 class VersionUnverifiable(RegistryError):
     """A version has no digests to verify its files by, or its files are not what they say."""
+
+
+class NameTaken(RegistryError):
+    """The name is a prompt's, or of versions of another kind."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +131,6 @@ def tracking_uri() -> str:
 
 def local_uri(folder: Path) -> str:
     return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-
-
-def alias_for(is_first: bool) -> str:
-    """The alias of a new version that was given none: a model's first is its champion, a later one its challenger."""
-    return CHAMPION if is_first else CHALLENGER
 
 
 def digest_of(path: Path) -> str:
@@ -139,6 +167,55 @@ def _set_mlflow_defaults() -> None:
     """Must come before MLflow is imported: it reads some of them then."""
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def require_name(uri: str, name: str, kind: str) -> None:
+    """Nothing, where a new version of this kind may have the name. The registry is made where it isn't there.
+
+    Raises:
+        NameTaken: it is a prompt's, or holds versions of another kind or of another's making.
+        RegistryUnreachable: nothing answers at ``uri``.
+    """
+    registry = client(uri, create=True)
+    with mapped_errors(uri, name):
+        if registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}"):
+            raise NameTaken(f"{name} is the name of a prompt in the registry at {uri}: take another name")
+        models = registry.search_registered_models(f"name = '{name}'")
+        versions = registry.search_model_versions(f"name = '{name}'")
+    kinds = {model.tags[VERSIONS_KIND_TAG] for model in models if VERSIONS_KIND_TAG in model.tags}
+    for version in versions:
+        if found := version.tags.get(KIND_TAG) or (TABULAR if MODEL_DIGEST_TAG in version.tags else None):
+            kinds.add(found)
+        else:
+            raise NameTaken(
+                f"{name} version {version.version} was not registered by `python -m training`: take another name, "
+                "or delete that version"
+            )
+    if others := kinds - {kind}:
+        raise NameTaken(f"{name} is for versions of the kind {', '.join(sorted(others))}: take another name")
+
+
+def hold_name(uri: str, name: str, kind: str) -> None:
+    """Let a name have versions of this kind alone from now on. Of two that ask at once for two kinds, one gets it.
+
+    Raises:
+        NameTaken, RegistryUnreachable: as in :func:`require_name`.
+    """
+    registry = client(uri, create=True)
+    with suppress(AlreadyThere), mapped_errors(uri, name):
+        registry.create_registered_model(name, tags={VERSIONS_KIND_TAG: kind})
+    require_name(uri, name, kind)
+
+
+def alias_for(uri: str, name: str, version: str) -> str:
+    """The alias of a new version that was given none: a name's first is its champion, a later one its challenger.
+
+    Raises:
+        RegistryUnreachable: nothing answers at ``uri``.
+    """
+    with mapped_errors(uri, name):
+        found = client(uri).search_model_versions(f"name = '{name}'")
+    return CHALLENGER if any(int(other.version) < int(version) for other in found) else CHAMPION
 
 
 class Registry:
@@ -182,11 +259,12 @@ class Registry:
         digests of both files; it is downloaded again and compared before it is returned.
 
         Raises:
+            NameTaken: the name is not one of such versions; nothing was written.
             RegistryUnreachable: nothing answers at :attr:`uri`.
             VersionUnverifiable: what the registry gives back is not what it was given.
         """
         os.environ.setdefault("MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING", "false")
-        registry = client(self.uri)
+        hold_name(self.uri, name, TABULAR)
         with mapped_errors(self.uri, f"run {run_id}"), tempfile.TemporaryDirectory() as folder:
             import mlflow.onnx
             import pandas as pd
@@ -211,11 +289,11 @@ class Registry:
                     pip_requirements=[f"{package}=={metadata.version(package)}" for package in ("onnx", "onnxruntime")],
                     # One file, whose bytes depend on the weights alone: what the digest vouches for.
                     save_as_external_data=False,
+                    # The version's too, from its first moment.
+                    tags=digests,
                 )
             number = str(logged.registered_model_version)
-            for tag, value in digests.items():
-                registry.set_model_version_tag(name, number, tag, value)
-            version = _version(registry.get_model_version(name, number))
+            version = _version(client(self.uri).get_model_version(name, number))
             stored = self.download(version, Path(folder) / "stored")
             for file, expected in ((MODEL_FILE, version.model_digest), (CONTRACT_FILE, version.contract_digest)):
                 if digest_of(stored / file) != expected:
@@ -251,6 +329,10 @@ def mapped_errors(uri: str, what: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise VersionNotFound(f"no {what} in the registry at {uri} ({_reason(error)})") from error
+        if error.error_code in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise AlreadyThere(f"{what} is in the registry at {uri} already ({_reason(error)})") from error
+        if error.error_code in REFUSALS:
+            raise RegistryRefused(f"the registry at {uri} refuses {what}: {_reason(error)}") from error
         raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error
     except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
         raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error

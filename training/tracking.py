@@ -24,7 +24,7 @@ from training.errors import RunNotFound
 from training.evaluate import Scores, pictures
 from training.network import TabularNetwork
 from training.recipe import Recipe, Resources
-from training.registry import VersionNotFound, client, mapped_errors, sqlite_file
+from training.registry import AlreadyThere, VersionNotFound, client, mapped_errors, sqlite_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -265,10 +265,19 @@ def experiment_of(uri: str, model: str) -> str:
         RegistryUnreachable: nothing answers at ``uri``.
     """
     mlflow = client(uri, create=True)
-    with mapped_errors(uri, f"experiment {model}"):
+    what = f"experiment {model}"
+    with mapped_errors(uri, what):
         if found := mlflow.get_experiment_by_name(model):
             return str(found.experiment_id)
-        return str(mlflow.create_experiment(model, artifact_location=_artifact_location(uri, model)))
+    try:
+        with mapped_errors(uri, what):
+            return str(mlflow.create_experiment(model, artifact_location=_artifact_location(uri, model)))
+    except AlreadyThere:
+        # Another run of the model began at the same time.
+        with mapped_errors(uri, what):
+            if found := mlflow.get_experiment_by_name(model):
+                return str(found.experiment_id)
+        raise
 
 
 def _artifact_location(uri: str, model: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 
 from console import one_line
 from console.folders import fetched
-from training.bundle import Bundles, Reference, manifest_of
+from training.bundle import Bundles, Reference, files_of, manifest_of
 from training.errors import ModelUnusable
 from training.finetune.recipe import LoraRecipe
 
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ADAPTER_FILE = "adapter_model.safetensors"
-COPIED = frozenset({".json", ".jinja", ".model", ".txt"})
 ADAPTER_CONFIG_FILE = "adapter_config.json"
+
+WEIGHTS = re.compile(r"\.(safetensors|onnx|index\.json)$")
+"""Of a file's name: weights, or where they lie."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,9 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def merge(base: Base, adapter: Path, folder: Path) -> PreTrainedModel:
-    """Write the base model with an adapter added to its weights, in its own dtype, and its tokenizer; and return it.
+    """Write the base model with an adapter added to its weights, in its own dtype, and return it.
+
+    Whatever else the base model has goes along: its tokenizer, licence and card.
 
     Raises:
         ModelUnusable: the base model can't be read.
@@ -145,11 +150,11 @@ def merge(base: Base, adapter: Path, folder: Path) -> PreTrainedModel:
     model = load_model(base.folder, "auto")
     merged: PreTrainedModel = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     merged.save_pretrained(str(folder))
-    for file in base.folder.iterdir():
-        # The weights and the configuration are new; whatever the tokenizer has is copied as it is.
-        is_copied = file.suffix in COPIED and "safetensors" not in file.name and not (folder / file.name).exists()
-        if file.is_file() and is_copied:
-            shutil.copyfile(file, folder / file.name)
+    for file in files_of(base.folder):
+        # The weights and the configuration are new.
+        if not WEIGHTS.search(file) and not (folder / file).exists():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(base.folder / file, folder / file)
     return merged
 
 

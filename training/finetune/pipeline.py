@@ -22,7 +22,7 @@ from training.finetune.scoring import Question, mean_loss, perplexity, questions
 from training.finetune.tokens import Cuts, tokenize
 from training.finetune.tracking import RECIPE_FILE, TuningRun
 from training.recipe import Resources
-from training.registry import alias_for, digest_of
+from training.registry import alias_for, digest_of, require_name
 from training.tracking import OpenRun
 from training.workers import cluster
 
@@ -56,7 +56,8 @@ def finetune(
 
     Raises:
         TrainingError: the data or the base model can't be used, or the workers gave up.
-        RegistryError: MLflow can't be reached, or has no such base model.
+        RegistryError: MLflow can't be reached, or has no such base model; NameTaken: the name has versions of another
+            kind.
     """
     kind: Kind = "language-model" if merged else "adapter"
     with ExitStack() as stack:
@@ -64,7 +65,7 @@ def finetune(
             train, held_out = _lines(sources, recipe, step)
             step.detail = f"{len(train):,} conversations to train on, {len(held_out):,} held out"
         with stage(f"open the base model {base}") as step:
-            is_first = Bundles(uri).is_first(name, kind)
+            require_name(uri, name, kind)
             opened = stack.enter_context(base_model(base, uri, storage))
             tokenizer = load_tokenizer(opened.folder)
             step.detail = f"{opened.name}  sha256 {opened.digest[:12]}…"
@@ -109,7 +110,7 @@ def finetune(
         with stage(f"register in {uri}") as step:
             bundles = Bundles(uri)
             version = bundles.publish(name, folder, kind, run.run_id, tags)
-            alias = alias or alias_for(is_first)
+            alias = alias or alias_for(uri, name, version.version)
             bundles.set_alias(name, alias, version.version)
             step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
     return version
@@ -120,7 +121,8 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
 
     Raises:
         TrainingError: it is no language model with a chat template.
-        RegistryError: MLflow can't be reached; NotABundle: the folder has files that may be code.
+        RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind; NotABundle: the
+            folder has files that may be code.
     """
     with fetched(folder) as local:
         with stage(f"read {folder}") as step:
@@ -132,10 +134,10 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
             step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB{without}"
         with stage(f"register in {uri}") as step:
             bundles = Bundles(uri)
-            is_first = bundles.is_first(name, "language-model")
+            require_name(uri, name, "language-model")
             with OpenRun.start(uri, name, {"folder": local.resolve().name}) as run:
                 version = bundles.publish(name, local, "language-model", run.run_id, manifest=manifest)
-                alias = alias or alias_for(is_first)
+                alias = alias or alias_for(uri, name, version.version)
                 bundles.set_alias(name, alias, version.version)
             step.detail = f"{name} version {version.version} @{alias}  sha256 {version.manifest_digest[:12]}…"
     return version

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from serve.releases.bundles import fetch_bundle
+from tests.integration.serve.conftest import register
+from tests.unit.serve import tiny
 from tests.unit.training.finetune.tokenizers import tokenizer
+from training import encoder, tracking
 from training.__main__ import main
 from training.bundle import (
     MANIFEST_FILE,
     Bundles,
     BundleVersion,
-    NameTaken,
+    Kind,
     NotABundle,
     left_out,
     manifest_of,
+    notices_of,
 )
+from training.encoder_card import EncoderCard
 from training.registry import (
+    CHALLENGER,
+    CHAMPION,
+    TABULAR,
+    NameTaken,
+    Registry,
     RegistryError,
     RegistryUnreachable,
     VersionNotFound,
     VersionUnverifiable,
+    alias_for,
     client,
     digest_of,
+    hold_name,
     local_uri,
+    require_name,
 )
 
 pytestmark = pytest.mark.integration
@@ -131,6 +150,13 @@ def test_a_link_in_the_store_is_not_followed(published: Published, tmp_path: Pat
     assert names(tmp_path / "cache") == []
 
 
+def test_a_link_to_a_folder_in_the_cache_is_not_followed(published: Published, tmp_path: Path) -> None:
+    folder = fetch_bundle(published.bundles, published.version, tmp_path / "cache")
+    (folder / "1_Pooling").rename(tmp_path / "elsewhere")
+    (folder / "1_Pooling").symlink_to(tmp_path / "elsewhere")
+    assert not (fetch_bundle(published.bundles, published.version, tmp_path / "cache") / "1_Pooling").is_symlink()
+
+
 def test_two_versions_of_a_run_lie_beside_each_other(published: Published, tmp_path: Path) -> None:
     other = {"adapter_config.json": b"{}", "adapter_model.safetensors": bytes(10)}
     adapter = published.bundles.publish("tone", write(tmp_path / "other", other), "adapter", published.version.run_id)
@@ -160,8 +186,8 @@ def test_what_may_be_code_is_not_registered(tmp_path: Path, name: str) -> None:
         manifest_of(write(tmp_path / "made", {**FILES, name: b"x"}), "language-model")
 
 
-@pytest.mark.parametrize("name", [".hidden.json", ".gitattributes", ".cache/download/model.lock"])
-def test_what_is_hidden_at_the_top_is_no_part_of_it_and_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [".hidden.json", ".gitattributes", ".cache/download/model.lock", MANIFEST_FILE])
+def test_what_is_hidden_at_the_top_or_an_earlier_manifest_is_left_out_and_named(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / "made")
     without = manifest_of(folder, "language-model")
     assert left_out(folder) == []
@@ -171,15 +197,15 @@ def test_what_is_hidden_at_the_top_is_no_part_of_it_and_is_named(tmp_path: Path,
 
 
 def test_a_hub_s_download_is_imported_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    registry: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write(tmp_path / "made", {**FILES, "LICENSE": b"x", ".gitattributes": b"x", ".cache/model.lock": b""})
     tokenizer().save_pretrained(str(folder))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", local_uri(tmp_path))
-    assert main(["import-model", NAME, "--folder", str(folder)]) == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry[0])
+    assert main(["import-model", "downloaded", "--folder", str(folder)]) == 0
     assert re.search(r"MB; left out: \.cache, \.gitattributes$", capsys.readouterr().out, re.MULTILINE)
-    found = Bundles(local_uri(tmp_path))
-    manifest = found.download(found.resolve(NAME, "champion"), tmp_path / "copy")
+    found = Bundles(registry[0])
+    manifest = found.download(found.resolve("downloaded", "champion"), tmp_path / "copy")
     assert {*FILES, "LICENSE", "tokenizer.json"} <= set(manifest.files)
     assert not any(name.startswith(".") for name in manifest.files)
 
@@ -190,10 +216,19 @@ def test_a_license_is_registered(tmp_path: Path, name: str) -> None:
     assert set(manifest_of(write(tmp_path / "made", files), "language-model").files) == set(files)
 
 
-def test_a_link_is_not_registered(tmp_path: Path) -> None:
-    write(tmp_path / "made")
-    (tmp_path / "made" / "passwords.txt").symlink_to("/etc/passwd")
-    with pytest.raises(NotABundle, match=r"passwords\.txt is no ordinary file"):
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [("passwords.txt", "/etc/passwd"), ("onnx", "/etc"), ("1_Pooling/more", "/etc"), ("nowhere.txt", "/nowhere")],
+)
+def test_a_link_is_not_registered(tmp_path: Path, name: str, target: str) -> None:
+    (write(tmp_path / "made") / name).symlink_to(target)
+    with pytest.raises(NotABundle, match=f"{name} is no ordinary file"):
+        manifest_of(tmp_path / "made", "adapter")
+
+
+def test_a_pipe_is_not_registered(tmp_path: Path) -> None:
+    os.mkfifo(write(tmp_path / "made") / "vocab.txt")
+    with pytest.raises(NotABundle, match=r"vocab\.txt is no ordinary file"):
         manifest_of(tmp_path / "made", "adapter")
 
 
@@ -222,11 +257,103 @@ def test_a_version_of_another_making_is_not_taken(registry: tuple[str, str]) -> 
     assert Bundles(uri).versions("foreign") == []
 
 
-def test_a_name_holds_one_kind(published: Published, registry: tuple[str, str], tmp_path: Path) -> None:
-    assert published.bundles.is_first("unheard-of", "encoder")
-    assert not published.bundles.is_first(NAME, "language-model")
-    with pytest.raises(NameTaken, match=f"{NAME} has versions of the kind language-model: take another name"):
-        published.bundles.is_first(NAME, "encoder")
+class TestName:
+    """What a name holds."""
+
+    @pytest.fixture
+    def champion(self, published: Published) -> BundleVersion:
+        published.bundles.set_alias(NAME, CHAMPION, published.version.version)
+        return published.bundles.resolve(NAME, CHAMPION)
+
+    def test_it_holds_one_kind(self, champion: BundleVersion, registry: tuple[str, str], tmp_path: Path) -> None:
+        uri, run_id = registry
+        require_name(uri, "unheard-of", "encoder")
+        require_name(uri, NAME, "language-model")
+        kept = [each.path for each in client(uri).list_artifacts(run_id)]
+        refused = f"{NAME} is for versions of the kind language-model: take another name"
+        with pytest.raises(NameTaken, match=refused):
+            Bundles(uri).publish(NAME, write(tmp_path / "other"), "encoder", run_id)
+        with pytest.raises(NameTaken, match=refused):
+            Registry(uri).publish(NAME, tiny.graph(), tiny.contract(), {}, run_id)
+        assert [each.path for each in client(uri).list_artifacts(run_id)] == kept
+        assert Bundles(uri).resolve(NAME, CHAMPION) == champion
+
+    @pytest.mark.parametrize("command", ["train", "register"])
+    def test_no_command_for_tables_takes_one_of_bundles(
+        self,
+        command: str,
+        champion: BundleVersion,
+        registry: tuple[str, str],
+        view_folder: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        uri, run_id = registry
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        more = ("--run", run_id) if command == "register" else ("--runs", str(tmp_path))
+        assert main([command, NAME, "--view", str(view_folder), *more]) == 2
+        said = f"error: {NAME} is for versions of the kind language-model: take another name\n"
+        assert capsys.readouterr().err == said
+        assert Bundles(uri).resolve(NAME, CHAMPION) == champion
+
+    def test_one_of_tables_takes_no_bundle(self, registry: tuple[str, str], tmp_path: Path) -> None:
+        version = register(registry[0], artifacts=(tmp_path / "artifacts").as_uri())
+        with pytest.raises(NameTaken, match=f"{version.name} is for versions of the kind tabular: take another name"):
+            Bundles(registry[0]).publish(version.name, write(tmp_path / "made"), "adapter", version.run_id)
+
+    def test_what_is_a_prompt_s_or_of_another_s_making_is_not_taken(self, registry: tuple[str, str]) -> None:
+        uri, run_id = registry
+        mlflow = client(uri)
+        mlflow.register_prompt("greeting", "Hello {{name}}")
+        mlflow.create_registered_model("theirs")
+        mlflow.create_model_version("theirs", source=f"runs:/{run_id}/model", run_id=run_id)
+        for name, said in (("greeting", "is the name of a prompt"), ("theirs", "version 1 was not registered by")):
+            for kind in (TABULAR, "adapter"):
+                with pytest.raises(NameTaken, match=f"{name} {said}"):
+                    hold_name(uri, name, kind)
+
+    def test_of_versions_at_once_each_is_registered_where_they_are_of_one_kind(
+        self, registry: tuple[str, str], tmp_path: Path
+    ) -> None:
+        uri, run_id = registry
+        folders = [write(tmp_path / str(number), {"config.json": b"%d" % number}) for number in range(3)]
+        with ThreadPoolExecutor(len(folders)) as pool:
+            found = list(pool.map(lambda each: Bundles(uri).publish("at-once", each, "adapter", run_id), folders))
+        assert sorted(version.version for version in found) == ["1", "2", "3"]
+        assert [alias_for(uri, "at-once", number) for number in "123"] == [CHAMPION, CHALLENGER, CHALLENGER]
+
+    def test_of_two_kinds_at_once_one_is_refused(self, registry: tuple[str, str]) -> None:
+        kinds: tuple[Kind, ...] = ("adapter", "encoder")
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(hold_name, registry[0], "contested", kind) for kind in kinds]
+        [refused] = [error for each in asked if (error := each.exception()) is not None]
+        assert isinstance(refused, NameTaken)
+
+    def test_of_runs_that_begin_at_once_each_is_in_the_one_experiment(
+        self, registry: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        both, place = Barrier(2), tracking._artifact_location
+
+        def met(uri: str, model: str) -> str | None:
+            both.wait(60)
+            return place(uri, model)
+
+        monkeypatch.setattr(tracking, "_artifact_location", met)
+        with ThreadPoolExecutor(2) as pool:
+            found = set(pool.map(lambda uri: tracking.experiment_of(uri, "begun-twice"), [registry[0]] * 2))
+        assert len(found) == 1
+
+
+def test_an_encoder_s_version_has_its_folder_s_licence(registry: tuple[str, str], tmp_path: Path) -> None:
+    folder = write(tmp_path / "made", {"LICENSE": b"Apache License", "README.md": b"# Sentences"})
+    card = EncoderCard(dims=1, max_tokens=2, vocabulary=1, pad=0, normalized=True)
+    words = Tokenizer(WordLevel({"a": 0}, unk_token="a"))
+    made = encoder.Encoder(torch.nn.Identity(), words, card, notices_of(folder))
+    version = encoder.publish("sentences", tiny.graph(), made, 0.0, registry[0])
+    manifest = Bundles(registry[0]).download(version, tmp_path / "copy")
+    assert set(manifest.files) == {"LICENSE", "README.md", "encoder.json", "model.onnx", "tokenizer.json"}
+    assert (tmp_path / "copy" / "LICENSE").read_bytes() == b"Apache License"
 
 
 def test_what_is_not_there_is_said(registry: tuple[str, str], tmp_path: Path) -> None:

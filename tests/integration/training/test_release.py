@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.lambdas.model import release_of, source_at, verified
-from tests.integration.serve.conftest import Store
+from tests.integration.serve.conftest import Store, register
 from tests.unit.serve import tiny
 from training.__main__ import main
-from training.registry import CONTRACT_FILE, MODEL_FILE, digest_of
+from training.registry import CHAMPION, CONTRACT_FILE, MODEL_FILE, ModelVersion, Registry, digest_of
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +24,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(autouse=True)
 def _of_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+
+
+def another(store: Store) -> ModelVersion:
+    """A version to spoil, beside the one that the alias names."""
+    version = register(store.uri, bias=1.0)
+    Registry(store.uri).set_alias(tiny.NAME, CHAMPION, store.version.version)
+    return version
 
 
 def no_s3() -> None:
@@ -56,13 +63,12 @@ def test_what_was_never_registered_is_refused_in_one_line(tmp_path: Path, capsys
 
 
 def test_a_version_whose_file_is_gone_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoiled = Store(tmp_path / "registry")
-    spoiled.stored(CONTRACT_FILE).unlink()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", spoiled.uri)
-    assert main(["release", tiny.NAME, "--to", str(tmp_path / "models")]) == 2
-    assert f"parcels version {spoiled.version.version} has no file {CONTRACT_FILE}" in capsys.readouterr().err
+    spoiled = another(store)
+    store.stored(CONTRACT_FILE, spoiled.run_id).unlink()
+    assert main(["release", tiny.NAME, "--run", spoiled.run_id, "--to", str(tmp_path / "models")]) == 2
+    assert f"parcels version {spoiled.version} has no file {CONTRACT_FILE}" in capsys.readouterr().err
 
 
 def test_a_folder_that_can_t_be_written_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,12 +78,12 @@ def test_a_folder_that_can_t_be_written_is_said_in_one_line(tmp_path: Path, caps
     assert f"error: can't write {file}/{tiny.NAME}/" in capsys.readouterr().err
 
 
-def test_a_version_whose_bytes_were_changed_is_not_released(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changed = Store(tmp_path / "registry")
-    file = changed.stored(MODEL_FILE)
+def test_a_version_whose_bytes_were_changed_is_not_released(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = another(store)
+    file = store.stored(MODEL_FILE, changed.run_id)
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", changed.uri)
-        assert main(["release", tiny.NAME, "--to", str(tmp_path / "models")]) == 2
+    assert main(["release", tiny.NAME, "--run", changed.run_id, "--to", str(tmp_path / "models")]) == 2
     assert "model.onnx has other bytes" in capsys.readouterr().err
     assert not list((tmp_path / "models").rglob("release.json"))

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnx import ModelProto
 
 from tests.unit.serve.llm import encoders
 from tests.unit.serve.llm.encoders import write
 from training import encoder
+from training.bundle import NotABundle
 from training.encoder import check_against_torch, export, read
 from training.errors import EncoderRefused, ExportRefused
 
@@ -28,6 +30,22 @@ def test_the_graph_answers_as_torch_does_at_every_length_and_another_network_s_i
     assert check_against_torch(graph, found) <= encoder.TOLERANCE
     with pytest.raises(ExportRefused, match="differs from the network"):
         check_against_torch(graph, read(encoders.folder(tmp_path / "other", seed=1)))
+
+
+def test_a_graph_that_can_not_be_read_is_refused_in_one_line(folder: Path) -> None:
+    with pytest.raises(ExportRefused, match="ONNX Runtime can't read the graph") as caught:
+        check_against_torch(ModelProto(), read(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_tells_of_the_licence_is_read_too_and_no_link(folder: Path) -> None:
+    assert read(folder).notices == []
+    for name in ("LICENSE", "LICENSE.txt", "NOTICE", "README.md"):
+        (folder / name).write_text("Apache License")
+    assert [file.name for file in read(folder).notices] == ["LICENSE", "LICENSE.txt", "NOTICE", "README.md"]
+    (folder / "NOTICE.md").symlink_to("/etc/passwd")
+    with pytest.raises(NotABundle, match=r"NOTICE\.md is no ordinary file"):
+        read(folder)
 
 
 def test_the_card_says_what_the_folder_says(folder: Path) -> None:
