@@ -26,6 +26,7 @@ def one_layer(like: Path, folder: Path) -> Path:
     with stage(f"make a model of one layer like {like.name}"), whole(made) as beside:
         torch.manual_seed(0)
         config = AutoConfig.from_pretrained(like, num_hidden_layers=1)
-        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(beside / NAME)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        model.save_pretrained(beside / NAME)
         AutoTokenizer.from_pretrained(like).save_pretrained(beside / NAME)
     return made
