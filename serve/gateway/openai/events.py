@@ -43,7 +43,8 @@ class Events:
                 # It says nothing but what the answer took, which only the gateway has asked for.
                 continue
             if self._metadata:
-                chunk["metadata"], self._metadata = self._metadata, None
+                chunk["metadata"] = {**(chunk.get("metadata") or {}), **self._metadata}
+                self._metadata = None
             return _event(chunk)
 
     async def aclose(self) -> None:
