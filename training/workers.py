@@ -23,6 +23,7 @@ import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 
 from console import one_line
+from training.board import Board
 from training.errors import TrainingFailed
 from training.recipe import Resources
 
@@ -31,7 +32,11 @@ POLL_SECONDS = 0.2
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """The Ray cluster that ``RAY_ADDRESS`` names, or a private one of this machine for the time of the block."""
+    """The Ray cluster that this process is connected to, or for the time of the block that which ``RAY_ADDRESS`` names,
+    or a private one of this machine."""
+    if ray.is_initialized():
+        yield
+        return
     address = os.environ.get("RAY_ADDRESS", "local")
     # A dashboard is a private cluster's to leave out; a cluster that exists has made its choice.
     dashboard = False if address == "local" else None
@@ -61,7 +66,7 @@ def run_loop(
         TrainingFailed: the cluster is too small, or workers failed more than ``max_failures`` times.
     """
     _check_capacity(resources)
-    board = _Board.remote()  # type: ignore[attr-defined]
+    board = Board.remote()  # type: ignore[attr-defined]
     trainer = ray.train.torch.TorchTrainer(
         loop,
         train_loop_config=dict(config),
@@ -103,20 +108,6 @@ def _first_reason(error: Exception) -> str:
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
     return one_line(f"{type(cause).__name__}: {cause}")[:300]
-
-
-@ray.remote(num_cpus=0)
-class _Board:
-    """Where the controller pins reports and the driver reads them."""
-
-    def __init__(self) -> None:
-        self.reports: list[dict[str, Any]] = []
-
-    def pin(self, report: dict[str, Any]) -> None:
-        self.reports.append(report)
-
-    def since(self, seen: int) -> list[dict[str, Any]]:
-        return self.reports[seen:]
 
 
 class _Forward(UserCallback):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from demo.language_model import small_model
-from tests import shell
 from tests.documentation import ROOT
+from tests.integration.training import in_process
 from training.bundle import Bundles
 from training.registry import CHAMPION, local_uri
 
@@ -58,14 +58,11 @@ def conversations(facts: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def tuned(folder: Path) -> Tuned:
-    """Made in this folder by the commands, as a user types them."""
+    """Made in this folder by the commands."""
     for file, facts in (("chat.jsonl", LEARNED), ("held.jsonl", HELD_OUT)):
         (folder / file).write_text("".join(f"{json.dumps(each)}\n" for each in conversations(facts)))
-    imported = _command(folder, "import-model", BASE, "--folder", str(small()))
-    return Tuned(folder, imported, _command(folder, "finetune", NAME, *FLAGS))
-
-
-def _command(folder: Path, *arguments: str) -> str:
-    ran = shell.training(folder, *arguments)
+    imported = in_process.training(folder, "import-model", BASE, "--folder", str(small()))
+    assert imported.returncode == 0, imported.stderr
+    ran = in_process.training(folder, "finetune", NAME, *FLAGS)
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return Tuned(folder, imported.stdout, ran.stdout)

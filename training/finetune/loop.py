@@ -150,10 +150,7 @@ def _loop(config: Mapping[str, Any]) -> None:
     # Narrow numbers are quick on GPUs, and slow or unequal on CPUs.
     dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     tokenizer = load_tokenizer(folder)
-    torch.manual_seed(recipe.seed)
-    model = with_new_adapter(load_model(folder, dtype), recipe, config["base"]["name"]).to(device)
-    learned = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(learned.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    model, learned, optimizer = begun(folder, recipe, config["base"]["name"], dtype, device)
 
     def evaluate(steps: int) -> None:
         """Rank 0's, and a barrier for the others."""
@@ -171,7 +168,7 @@ def _loop(config: Mapping[str, Any]) -> None:
         evaluate(0)
     losses: list[float] = []
     for step in range(done, schedule.steps):
-        loss = _step(model, optimizer, learned, data.train, recipe, schedule, step, (rank, world_size), device)
+        loss = take_step(model, optimizer, learned, data.train, recipe, schedule, step, (rank, world_size), device)
         losses.append(loss)
         last = step + 1 == schedule.steps
         kept = last or (step + 1) % recipe.checkpoint_steps == 0
@@ -188,7 +185,18 @@ def _loop(config: Mapping[str, Any]) -> None:
     evaluate(schedule.steps)
 
 
-def _step(
+def begun(
+    folder: Path, recipe: LoraRecipe, base: str, dtype: torch.dtype, device: torch.device
+) -> tuple[Any, dict[str, Tensor], torch.optim.Optimizer]:
+    """The model with a new adapter, what is learned of it, and the optimizer, before the first step."""
+    torch.manual_seed(recipe.seed)
+    model = with_new_adapter(load_model(folder, dtype), recipe, base).to(device)
+    learned: dict[str, Tensor] = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW(learned.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return model, learned, optimizer
+
+
+def take_step(
     model: Any,
     optimizer: torch.optim.Optimizer,
     learned: Mapping[str, Tensor],

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
-from tests import shell, synthetic
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from tests import synthetic
+from training import workers
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +17,8 @@ def view_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def training_command() -> Command:
-    """Runs ``python -m training`` in a folder, where its default registry then is."""
-    return shell.training
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[str]:
+    """The cluster that this process is connected to, by its address."""
+    with workers.cluster():
+        yield ray.get_runtime_context().gcs_address

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,27 @@ from safetensors.torch import load_file
 from tests.documentation import ROOT, examples, shape
 from tests.integration import finetuned
 from tests.integration.finetuned import BASE, HELD_OUT, LEARNED, NAME, STEPS, Tuned, conversations
-from tests.integration.training.conftest import Command
-from training import workers
+from tests.integration.training import in_process
 from training.__main__ import main
+from training.bundle import BundleVersion
 from training.errors import TrainingFailed
 from training.finetune import loop
 from training.finetune.conversations import Conversation, Line
-from training.finetune.language_model import ADAPTER_FILE, Base, load_tokenizer
-from training.finetune.loop import Data, Evaluated, Losses, Report
+from training.finetune.language_model import ADAPTER_FILE, Base, load_tokenizer, save_adapter
+from training.finetune.loop import Data, Evaluated, Losses, Report, Schedule
 from training.finetune.recipe import LoraRecipe
 from training.finetune.scoring import questions
-from training.finetune.tokens import tokenize
+from training.finetune.tokens import Tokens, tokenize
 from training.recipe import Resources
 from training.registry import CHAMPION, client, digest_of
 
 pytestmark = pytest.mark.integration
+
+NOTICES = {"LICENSE": "Apache License", "NOTICE": "of whoever made it", "README.md": "# Tiny", "more/USE.md": "Any."}
+
+RECIPE = LoraRecipe(
+    steps=8, batch_size=2, micro_batch=1, dropout=0.1, checkpoint_steps=3, answer_tokens=2, max_length=128
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +60,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
+    for file, text in NOTICES.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text)
     return folder
 
 
@@ -115,7 +125,7 @@ class TestAdapter:
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", tuned.bundles.uri)
         assert main(["import-model", NAME, "--folder", str(tiny)]) == 2
-        assert capsys.readouterr().err == f"error: {NAME} has versions of the kind adapter: take another name\n"
+        assert capsys.readouterr().err == f"error: {NAME} is for versions of the kind adapter: take another name\n"
         reference = f"registry:{NAME}@{CHAMPION}"
         flags = ("--data", str(tuned.folder / "chat.jsonl"), "--runs", str(tuned.folder / "runs"))
         assert main(["finetune", "other", "--model", reference, *flags]) == 2
@@ -124,91 +134,115 @@ class TestAdapter:
         )
 
 
-def test_a_merged_model_is_a_version_with_its_tokenizer(
-    tuned: Tuned, tiny: Path, training_command: Command, tmp_path: Path
-) -> None:
-    flags = ("--data", "chat.jsonl", "--held-out-share", "0.25", "--steps", "2", "--answer-tokens", "2", "--merge")
-    found = training_command(tuned.folder, "finetune", "whole", "--model", str(tiny), *flags)
+@dataclass(frozen=True)
+class Merged:
+    """``adapter``: the weights that the run ended with, before they were merged."""
+
+    version: BundleVersion
+    output: str
+    adapter: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def merged(tuned: Tuned, tiny: Path, ray_cluster: str) -> Merged:
+    """By :data:`RECIPE`, from the same conversations as :func:`fit`."""
+    recipe = [
+        word
+        for field, value in RECIPE.model_dump(exclude_unset=True).items()
+        for word in (f"--{field.replace('_', '-')}", str(value))
+    ]
+    flags = ("--data", "chat.jsonl", "--held-out", "held.jsonl", "--runs", "runs", "--merge", *recipe)
+    found = in_process.training(tuned.folder, "finetune", "whole", "--model", str(tiny), *flags)
     assert found.returncode == 0, found.stderr
-    assert "✓ merge the adapter into the base model" in found.stdout
     version = tuned.bundles.resolve("whole", CHAMPION)
-    assert (version.version, version.kind) == ("1", "language-model")
-    tuned.bundles.download(version, tmp_path / "copy")
+    [adapter] = (tuned.folder / "runs" / version.run_id).rglob(ADAPTER_FILE)
+    return Merged(version, found.stdout, load_file(adapter))
+
+
+def test_a_merged_model_is_a_version_with_all_that_its_base_model_has(
+    merged: Merged, tuned: Tuned, tiny: Path, tmp_path: Path
+) -> None:
+    assert "✓ merge the adapter into the base model" in merged.output
+    assert (merged.version.version, merged.version.kind) == ("1", "language-model")
+    manifest = tuned.bundles.download(merged.version, tmp_path / "copy")
+    assert {*NOTICES, "tokenizer.json", "config.json", "model.safetensors"} <= set(manifest.files)
+    assert {file: (tmp_path / "copy" / file).read_text() for file in NOTICES} == NOTICES
     assert load_tokenizer(tmp_path / "copy").chat_template == load_tokenizer(tiny).chat_template
     before, after = load_file(tiny / "model.safetensors"), load_file(tmp_path / "copy" / "model.safetensors")
     assert before.keys() == after.keys()
     changed = "model.layers.0.self_attn.q_proj.weight"
     assert not torch.equal(before[changed], after[changed])
-    metrics = client(tuned.bundles.uri).get_run(version.run_id).data.metrics
+    metrics = client(tuned.bundles.uri).get_run(merged.version.run_id).data.metrics
     assert metrics["held_out_loss_merged"] == pytest.approx(metrics["held_out_loss"], abs=1e-4)
 
 
-RECIPE = LoraRecipe(steps=8, batch_size=2, micro_batch=1, dropout=0.1, checkpoint_steps=3, answer_tokens=2)
-
-
 @pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[None]:
-    with workers.cluster():
-        yield
-
-
-@pytest.fixture(scope="module")
-def fit(
-    ray_cluster: None, tiny: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., dict[str, torch.Tensor]]:
+def data(tiny: Path) -> Data:
     tokenizer = load_tokenizer(tiny)
     lines = [Line(number, Conversation.model_validate(each)) for number, each in enumerate(conversations(LEARNED), 1)]
-    tokens, _ = tokenize(lines, tokenizer, 64)
-    data = Data(tokens, tokens, questions([line.conversation for line in lines], tokenizer))
-
-    def run(
-        resources: Resources, on_report: Callable[[Report], None] = lambda report: None, **recipe: Any
-    ) -> dict[str, torch.Tensor]:
-        folder = tmp_path_factory.mktemp("run")
-        (folder / "adapter").mkdir()
-        loop.fit(
-            Base("tiny", "", tiny),
-            LoraRecipe(**{**RECIPE.model_dump(exclude_unset=True), **recipe}),
-            data,
-            resources,
-            name="run",
-            storage=folder,
-            adapter=folder / "adapter",
-            on_report=on_report,
-        )
-        return load_file(folder / "adapter" / ADAPTER_FILE)
-
-    return run
+    tokens, _ = tokenize(lines, tokenizer, RECIPE.max_length)
+    return Data(tokens, tokens, questions([line.conversation for line in lines], tokenizer))
 
 
-@pytest.fixture(scope="module")
-def once(fit: Callable[..., dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return fit(Resources())
+def fit(
+    tiny: Path,
+    data: Data,
+    folder: Path,
+    resources: Resources,
+    on_report: Callable[[Report], None] = lambda report: None,
+    **recipe: Any,
+) -> dict[str, torch.Tensor]:
+    (folder / "adapter").mkdir()
+    loop.fit(
+        Base("tiny", "", tiny),
+        LoraRecipe(**{**RECIPE.model_dump(exclude_unset=True), **recipe}),
+        data,
+        resources,
+        name="run",
+        storage=folder,
+        adapter=folder / "adapter",
+        on_report=on_report,
+    )
+    return load_file(folder / "adapter" / ADAPTER_FILE)
 
 
 def test_two_equal_runs_end_with_the_same_weights_also_where_a_worker_of_one_is_killed(
-    fit: Callable[..., dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+    merged: Merged, tiny: Path, data: Data, tmp_path: Path
 ) -> None:
-    pids: list[int] = []
+    losses: list[Losses] = []
 
-    def kill_once(report: Report) -> None:
-        if isinstance(report, Losses) and not pids:
-            pids.append(report.pid)
-            os.kill(report.pid, signal.SIGKILL)
+    def kill_after_a_checkpoint(report: Report) -> None:
+        if isinstance(report, Losses):
+            losses.append(report)
+            if len(losses) == 2:
+                os.kill(report.pid, signal.SIGKILL)
 
-    found = fit(Resources(max_failures=1), kill_once)
-    assert pids
-    torch.testing.assert_close(found, once, rtol=0, atol=0)
+    found = fit(tiny, data, tmp_path, Resources(max_failures=1), kill_after_a_checkpoint)
+    assert len({report.pid for report in losses}) == 2, "the run was to be finished by another process"
+    assert [report.first for report in losses].count(1) == 1, "the run was to go on, not to begin again"
+    torch.testing.assert_close(found, merged.adapter, rtol=0, atol=0)
 
 
-def test_two_workers_do_what_one_does(fit: Callable[..., dict[str, torch.Tensor]]) -> None:
+def test_two_workers_do_what_one_process_does(ray_cluster: str, tiny: Path, data: Data, tmp_path: Path) -> None:
     reports: list[Report] = []
-    alone = fit(Resources(), dropout=0.0)
-    together = fit(Resources(workers=2), reports.append, dropout=0.0)
-    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-5)
+    together = fit(tiny, data, tmp_path, Resources(workers=2), reports.append, dropout=0.0)
+    torch.testing.assert_close(together, alone(tiny, data.train, tmp_path / "alone"), rtol=1e-3, atol=1e-5)
     assert [report.steps for report in reports if isinstance(report, Evaluated)] == [0, 8]
 
 
-def test_more_workers_than_conversations_a_step_are_refused(fit: Callable[..., dict[str, torch.Tensor]]) -> None:
+def alone(tiny: Path, tokens: Tokens, folder: Path) -> dict[str, torch.Tensor]:
+    """The same steps one after the other, without Ray."""
+    recipe, device = RECIPE.model_copy(update={"dropout": 0.0}), torch.device("cpu")
+    schedule = Schedule.of(recipe, len(tokens))
+    model, learned, optimizer = loop.begun(tiny, recipe, "tiny", torch.float32, device)
+    for step in range(schedule.steps):
+        loop.take_step(model, optimizer, learned, tokens, recipe, schedule, step, (0, 1), device)
+    save_adapter(model, folder)
+    return load_file(folder / ADAPTER_FILE)
+
+
+def test_more_workers_than_conversations_a_step_are_refused(
+    ray_cluster: str, tiny: Path, data: Data, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingFailed, match=r"a step has 1 conversation\(s\), and there are 2 workers"):
-        fit(Resources(workers=2), batch_size=1)
+        fit(tiny, data, tmp_path, Resources(workers=2), batch_size=1)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from training import train, workers
+from training import train
 from training.data import View
 from training.errors import TrainingFailed
 from training.network import TabularNetwork
 from training.recipe import Architecture, Recipe, Resources
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_cluster")]
 
 RECIPE = Recipe(epochs=4, batch_size=128, architecture=Architecture(width=32))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_cluster() -> Iterator[None]:
-    with workers.cluster():
-        yield
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(view_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TabularNetwork, list[int]]:
+def uninterrupted(
+    ray_cluster: str, view_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TabularNetwork, list[int]]:
     epochs: list[int] = []
     network = train.fit(
         View.open(view_folder),
@@ -70,22 +65,6 @@ def test_a_run_whose_worker_is_killed_goes_on_and_ends_with_the_same_weights(
     assert reports[-1].epoch == 4
     expected = uninterrupted[0].state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
-
-
-def test_two_workers_share_the_rows_and_learn_as_well(
-    uninterrupted: tuple[TabularNetwork, list[int]], view_folder: Path, tmp_path: Path
-) -> None:
-    losses: list[float] = []
-    train.fit(
-        View.open(view_folder),
-        RECIPE,
-        Resources(workers=2),
-        name="two",
-        storage=tmp_path,
-        on_epoch=lambda report: losses.append(report.validation_log_loss),
-    )
-    assert len(losses) == RECIPE.epochs
-    assert min(losses) < 0.6, "the label can be learnt: chance is 0.69"
 
 
 def test_a_worker_that_keeps_failing_ends_the_run_with_its_reason(view_folder: Path, tmp_path: Path) -> None:
