@@ -13,7 +13,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from console import UserError, run
 from infra import settings
-from infra.aws import gpus
+from infra.aws import gpus, language
 from infra.aws import served as served_by_pods
 from infra.aws.account import Account
 from infra.aws.alerts import Alerts, AlertsArgs
@@ -25,6 +25,7 @@ from infra.aws.ingress import Ingress, IngressArgs
 from infra.aws.keys import Keys, KeysArgs
 from infra.aws.kuberay import KubeRay, KubeRayArgs
 from infra.aws.kubernetes import Kubernetes, KubernetesArgs
+from infra.aws.ledger import Ledger, LedgerArgs
 from infra.aws.network import Network, NetworkArgs
 from infra.aws.observability import Observability, ObservabilityArgs
 from infra.aws.online_store import OnlineStore, OnlineStoreArgs
@@ -45,7 +46,7 @@ from infra.azure.registry import Registry, RegistryArgs
 from infra.azure.resource_group import ResourceGroup, ResourceGroupArgs
 from infra.azure.vault import Vault, VaultArgs
 from infra.naming import Naming
-from infra.serving import serving
+from infra.serving import serving, serving_elsewhere
 from infra.settings import IMAGES, StackSettings
 from infra.tagging import tag_everything
 
@@ -101,7 +102,8 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
         **{f"repository_{name.replace('-', '_')}": url for name, url in images.urls.items()},
     }
     served = serving(stack, naming)
-    cluster = tracking = table = bedrock = ingress = function = pipeline = None
+    gpu_image, pod_image = language.gpu_image(served.settings), language.pod_image(served.settings)
+    cluster = tracking = table = bedrock = ledger = ingress = function = pipeline = None
 
     if stack.tracking is not None:
         with_instances = stack.ecs is not None and stack.ecs.gpus is not None
@@ -127,6 +129,10 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
     if stack.bedrock is not None:
         bedrock = Bedrock("bedrock", BedrockArgs(account, stack.bedrock))
         outputs["bedrock_policy_arn"] = bedrock.policy_arn
+    if stack.ledger is not None:
+        ledger = Ledger(
+            "ledger", LedgerArgs(account, stack.ledger, network, keys.data_arn, keys.secrets_arn, keys.logs_arn)
+        )
     if stack.ecs is not None and cluster is not None and tracking is not None:
         ingress = Ingress(
             "ingress",
@@ -137,7 +143,7 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
                 cluster,
                 keys,
                 image=images.uri("serve"),
-                gpu_image=images.uri("serve-gpu"),
+                gpu_image=images.uri(gpu_image),
                 artifacts=storage.artifacts,
                 tracking_url=tracking.url,
                 api_keys_secret_arn=secrets.api_keys_arn,
@@ -145,6 +151,7 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
                 bedrock_policy_arn=bedrock.policy_arn if bedrock else None,
                 serving=served.text,
                 logs_bucket=storage.logs_name,
+                ledger=ledger,
             ),
         )
         outputs["ingress_url"] = ingress.url
@@ -163,8 +170,10 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
                     secrets.api_keys_arn,
                     keys.secrets_arn,
                     table.arn if table else None,
+                    ledger,
                 ),
                 pod_policy_arn=bedrock.policy_arn if bedrock else None,
+                node_group_ids=[ledger.client_group_id] if ledger else [],
             ),
         )
         KubeRay(
@@ -174,11 +183,12 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
                 cluster_name=kubernetes.cluster_name,
                 kubeconfig=kubernetes.kubeconfig,
                 settings=stack.eks,
-                image=images.uri("serve"),
-                gpu_image=images.uri("serve-gpu"),
+                image=images.uri(pod_image),
+                gpu_image=images.uri(gpu_image),
                 serving=served.text,
                 tracking_url=tracking.url,
                 vpc_cidr=stack.network.cidr,
+                ledger=ledger,
             ),
             pulumi.ResourceOptions(depends_on=kubernetes.ready),
         )
@@ -193,7 +203,7 @@ def _on_aws(stack: StackSettings, account: Account, webhook_url: pulumi.Output[s
                 keys=keys,
                 artifacts=storage.artifacts,
                 alerts_topic_arn=alerts.topic_arn,
-                serving=served.text,
+                serving=language.without(served.text),
                 api_keys_secret_arn=secrets.api_keys_arn,
             ),
         )
@@ -254,7 +264,7 @@ def _on_azure(stack: StackSettings, azure: settings.Azure, naming: Naming) -> Ou
     vault = Vault("azure-vault", VaultArgs(place, group, logs.workspace_id, subnets, azure.operators))
     identity = Identity("azure-identity", IdentityArgs(place, group, registry.id, vault.id))
     image = pulumi.Output.concat(registry.server, "/serve", stack.images.which("serve"))
-    text = serving(stack, naming, AZURE_KEYS).text
+    text = serving_elsewhere(stack, azure.serving, AZURE_KEYS).text
     environment = {"MLFLOW_TRACKING_URI": azure.tracking_uri}
     apps = ContainerApps(
         "azure-apps",

@@ -34,23 +34,52 @@ def api_keys_secret(naming: Naming) -> str:
     return naming.path("api-keys")
 
 
-def serving(stack: StackSettings, naming: Naming, keys: str | None = None) -> Serving:
-    """What the ingress of this stack serves. ``keys``: its key store, where that is not the secret on AWS.
+def serving(stack: StackSettings, naming: Naming) -> Serving:
+    """What the ingress of this stack serves on AWS; its ledger, where the stack has one, comes into the text later.
 
     Raises:
         SettingsError: the stack's file can't be read, or says what can't be; or it says what the stack decides.
     """
     file = ROOT / stack.serving
+    read = _read(file)
+    if stack.ledger is not None:
+        if not read.language_models:
+            raise SettingsError(
+                f"{file}: no language_models are given, expected some: the stack has a ledger of their use"
+            )
+        if "ledger" in read.usage.model_fields_set:
+            raise SettingsError(
+                f"{file}: usage.ledger is {read.usage.ledger}, expected none: the stack's own ledger is used"
+            )
+    return _with_keys(read, f"secretsmanager:{api_keys_secret(naming)}?region={stack.region}")
+
+
+def serving_elsewhere(stack: StackSettings, file: str | None, keys: str) -> Serving:
+    """What a part on Azure serves: the stack's file, or ``file``. ``keys``: its key store.
+
+    Raises:
+        SettingsError: as of :func:`serving`; or language models are served there.
+    """
+    path = ROOT / (file or stack.serving)
+    read = _read(path)
+    if read.language_models:
+        raise SettingsError(
+            f"{path}: language_models are given, expected none on Azure, where engines have no GPUs and Bedrock no "
+            "credentials: name a file without them in azure.serving"
+        )
+    return _with_keys(read, keys)
+
+
+def _read(file: Path) -> Settings:
     read = read_settings(file)
     if read.registry.uri is not None:
         raise SettingsError(
             f"{file}: registry.uri is {read.registry.uri}, expected none: the stack's own MLflow is used"
         )
-    if read.language_models:
-        raise SettingsError(
-            f"{file}: language_models are given, expected none: the images (infra/images) have no package of theirs yet"
-        )
-    keys = keys or f"secretsmanager:{api_keys_secret(naming)}?region={stack.region}"
+    return read
+
+
+def _with_keys(read: Settings, keys: str) -> Serving:
     document = read.model_dump(mode="json", exclude_defaults=True)
     document["access"] = {**document.get("access", {}), "keys": keys}
     return Serving(Settings.model_validate(document), yaml.safe_dump(document, sort_keys=False))

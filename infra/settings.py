@@ -99,7 +99,7 @@ class Network(Section):
         return self
 
 
-IMAGES = ("serve", "serve-gpu", "training", "features", "lambda", "mlflow")
+IMAGES = ("serve", "serve-gpu", "serve-llm", "training", "features", "lambda", "mlflow")
 """Each has a Dockerfile in ``infra/images``, and a repository in the stack."""
 
 
@@ -133,18 +133,24 @@ class Storage(Section):
     intermediate_days: int = Field(default=14, ge=1)
 
 
-class Tracking(Section):
-    """MLflow: a PostgreSQL and the server on Fargate behind an internal load balancer.
+class Postgres(Section):
+    """A PostgreSQL, whose password RDS makes and rotates in Secrets Manager: this program never sees it."""
 
-    The database's password is made and rotated by RDS in Secrets Manager, and never seen by this program.
-    """
-
-    size: FargateSize = FargateSize()
-    servers: int = Field(default=1, ge=1, le=4)
     database_class: Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.micro"
     database_gib: int = Field(default=20, ge=20, le=1000)
     multi_az: bool = False
     backup_days: int = Field(default=7, ge=1, le=35)
+
+
+class Tracking(Postgres):
+    """MLflow: a PostgreSQL and the server on Fargate behind an internal load balancer."""
+
+    size: FargateSize = FargateSize()
+    servers: int = Field(default=1, ge=1, le=4)
+
+
+class Ledger(Postgres):
+    """What language models took and cost, as all tasks and pods of the ingress write it."""
 
 
 class Scaled(Section):
@@ -170,6 +176,12 @@ class Gpus(Scaled):
     spot: bool = False
 
 
+class EcsGpus(Gpus):
+    """``requests_per_task_and_minute``: by which its tasks scale; none: by as many as those on Fargate."""
+
+    requests_per_task_and_minute: int | None = Field(default=None, ge=1)
+
+
 class Replicas(Scaled):
     """Of an ECS service: between how many tasks, by requests per task and minute."""
 
@@ -187,7 +199,7 @@ class Ecs(Section):
     certificate: Arn
     size: FargateSize = FargateSize(cpu=2048, memory=4096)
     tasks: Replicas = Replicas()
-    gpus: Gpus | None = None
+    gpus: EcsGpus | None = None
     allowed_cidrs: tuple[str, ...] = Field(default=("0.0.0.0/0",), strict=False, min_length=1)
 
 
@@ -247,7 +259,8 @@ class Pipeline(Section):
 class Bedrock(Section):
     """``models`` and ``profiles``: ids of the foundation models and inference profiles that may be invoked.
 
-    A profile's own models must be among ``models``; ``profile_regions`` are those that it may route to.
+    A profile's own models must be among ``models``; ``profile_regions`` are those that it may route to. ``regions``:
+    of AWS that are asked beside the stack's own, which ``network.nat`` alone leads to. ``guardrails``: their ids.
     """
 
     models: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[A-Za-z0-9.:-]+$")], ...] = Field(
@@ -257,6 +270,8 @@ class Bedrock(Section):
         Field(default=(), strict=False)
     )
     profile_regions: tuple[Region, ...] = Field(default=(), strict=False)
+    regions: tuple[Region, ...] = Field(default=(), strict=False)
+    guardrails: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")], ...] = Field(default=(), strict=False)
 
 
 class OnlineStore(Section):
@@ -278,10 +293,12 @@ class Operations(Section):
 class Azure(Scaled):
     """The same image on Azure: Container Apps, scaled by requests, and one Container Instance for a single job.
 
-    ``tracking_uri``: an MLflow that answers there; the one on AWS is inside its network. ``operators``: the networks
-    (CIDRs) from which keys are written to the vault, which refuses every other.
+    ``tracking_uri``: an MLflow that answers there; the one on AWS is inside its network. ``serving``: a file of its own
+    in place of the stack's. ``operators``: the networks (CIDRs) from which keys are written to the vault, which refuses
+    every other.
     """
 
+    serving: str | None = Field(default=None, min_length=1)
     tracking_uri: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")]
     operators: tuple[str, ...] = Field(default=(), strict=False)
     location: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+$")] = "westeurope"
@@ -311,6 +328,7 @@ class StackSettings(Section):
     pipeline: Pipeline | None = None
     online_store: OnlineStore | None = None
     bedrock: Bedrock | None = None
+    ledger: Ledger | None = None
     azure: Azure | None = None
 
     @model_validator(mode="after")
@@ -318,6 +336,8 @@ class StackSettings(Section):
         for part in ("ecs", "eks", "pipeline"):
             if getattr(self, part) is not None and self.tracking is None:
                 raise ValueError(f"{part} is given and tracking is not: the model versions come from there")
+        if self.ledger is not None and self.ecs is None and self.eks is None:
+            raise ValueError("ledger is given and neither ecs nor eks is: nothing else writes to it")
         if self.eks is not None and not self.network.nat:
             raise ValueError("eks is given and network.nat is not true: KubeRay's images come from public registries")
         if self.pipeline is not None and self.online_store is None:

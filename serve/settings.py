@@ -26,9 +26,12 @@ from console import UserError, one_line
 from serve.access.settings import AccessSettings
 from serve.limits.settings import LimitSettings
 from serve.llm.settings import BackendSettings, LanguageModel, Onnx, PromptSettings, UsageSettings, encoders
+from serve.llm.settings import Bedrock as Bedrock  # infra and the fit check take these from here
+from serve.llm.settings import Deployed as Deployed
+from serve.llm.settings import Vllm as Vllm
 from serve.runtimes import RUNTIMES
 from serve.section import ModelName as ModelName  # infra takes it from here
-from serve.section import Section
+from serve.section import Needs, Section
 
 DEFAULT_FILE = Path("serve.yaml")
 FILE_VARIABLE = "SERVE_SETTINGS"
@@ -138,27 +141,6 @@ class IngressSettings(Section):
     @property
     def most_replicas(self) -> int:
         return self.autoscaling.highest if self.autoscaling else self.replicas
-
-
-class Needs(Section):
-    """What one copy of a loaded model takes, beside what any replica takes; ``None``: little, or not known.
-
-    ``gpu_memory_gib``: of all the model's GPUs together. ``compute_capability``: of the GPU that the file was built
-    for, such as ``8.9``: an engine of TensorRT runs on no other.
-    """
-
-    memory_gib: float | None = Field(default=None, gt=0)
-    gpu_memory_gib: float | None = Field(default=None, gt=0)
-    compute_capability: str | None = Field(default=None, pattern=r"^\d{1,2}\.\d$")
-
-    @property
-    def memory_bytes(self) -> int:
-        return round((self.memory_gib or 0) * 2**30)
-
-    @property
-    def of_gpus(self) -> bool:
-        """Whether a GPU is among them."""
-        return self.gpu_memory_gib is not None or self.compute_capability is not None
 
 
 class ModelSettings(Section):
@@ -280,7 +262,9 @@ class Settings(Section):
     @property
     def inline_memory_bytes(self) -> int:
         """What the models in an ingress replica's own process need."""
-        encoding = sum(round(each.memory_gib * 2**30) for each in self.backends.values() if isinstance(each, Onnx))
+        # A new version of an encoder is loaded beside the one whose place it takes.
+        encoders = [each for each in self.backends.values() if isinstance(each, Onnx)]
+        encoding = sum(round(2 * each.memory_gib * 2**30) for each in encoders)
         return encoding + sum(model.needs.memory_bytes for model in self.models.values() if model.placement == "inline")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -12,6 +13,7 @@ from infra.aws.account import Account
 from infra.aws.iam import Statement, policy
 
 INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+GUARD = ("bedrock:ApplyGuardrail",)
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class BedrockArgs:
 class Bedrock(pulumi.ComponentResource):
     """A policy for whoever calls language models: the ingress's task role, and the pods' on Kubernetes.
 
-    Models of the stack's own region may be invoked as they are, those of ``profile_regions`` through one of the
-    profiles alone.
+    Models of the stack's own region and of ``regions`` may be invoked as they are, those of ``profile_regions`` through
+    one of the profiles alone.
     """
 
     policy_arn: pulumi.Output[str]
@@ -33,7 +35,9 @@ class Bedrock(pulumi.ComponentResource):
     def __init__(self, name: str, args: BedrockArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ml:aws:Bedrock", name, None, opts)
         account = args.account
-        self.model_arns = model_arns(args.settings, account.region)
+        self.model_arns = [
+            arn for region in _asked(args.settings, account) for arn in model_arns(args.settings, region)
+        ]
         made = aws.iam.Policy(
             name,
             name=account.naming.name("bedrock"),
@@ -50,18 +54,27 @@ def model_arns(of: settings.Bedrock, region: str) -> list[str]:
     return [f"arn:aws:bedrock:{region}::foundation-model/{model}" for model in of.models]
 
 
-def profile_arns(of: settings.Bedrock, account: Account) -> list[str]:
-    return [account.arn("bedrock", f"inference-profile/{profile}") for profile in of.profiles]
+def _asked(of: settings.Bedrock, account: Account) -> list[str]:
+    """The regions that are called, the stack's own first."""
+    return list(dict.fromkeys([account.region, *of.regions]))
+
+
+def _own(of: settings.Bedrock, account: Account, kind: str, ids: Sequence[str]) -> list[str]:
+    """What belongs to the account, in each region that is called."""
+    return [account.arn("bedrock", f"{kind}/{each}", region=region) for region in _asked(of, account) for each in ids]
 
 
 def statements(of: settings.Bedrock, account: Account) -> list[Statement]:
     """https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html"""
-    found = [Statement(INVOKE, model_arns(of, account.region))]
-    profiles = profile_arns(of, account)
+    asked = _asked(of, account)
+    found = [Statement(INVOKE, [arn for region in asked for arn in model_arns(of, region)])]
+    if of.guardrails:
+        found.append(Statement(GUARD, _own(of, account, "guardrail", of.guardrails)))
+    profiles = _own(of, account, "inference-profile", of.profiles)
     if not profiles:
         return found
     found.append(Statement(INVOKE, profiles))
-    elsewhere = [arn for region in of.profile_regions if region != account.region for arn in model_arns(of, region)]
+    elsewhere = [arn for region in of.profile_regions if region not in asked for arn in model_arns(of, region)]
     if elsewhere:
         through: dict[str, pulumi.Input[str | list[str]]] = {"bedrock:InferenceProfileArn": profiles}
         found.append(Statement(INVOKE, elsewhere, conditions={"ArnEquals": through}))

@@ -15,8 +15,6 @@ from infra.aws.security_groups import inbound
 
 MAJOR_VERSION = "17"
 PORT = 5432
-USER = "mlflow"
-DATABASE = "mlflow"
 LOGS = ("postgresql", "upgrade")
 INSIGHTS_DAYS = 7
 """More would be paid for."""
@@ -29,10 +27,14 @@ CERTIFICATE_AUTHORITY = "rds-ca-rsa2048-g1"
 
 @dataclass(frozen=True)
 class DatabaseArgs:
-    """``client_group_id``: the security group of those that may connect, and nobody else."""
+    """``part``: of names. ``database``: its name, and its user's. ``client``: who connects, in words.
+    ``client_group_id``: the security group of those that may, and nobody else."""
 
     account: Account
-    settings: settings.Tracking
+    settings: settings.Postgres
+    part: str
+    database: str
+    client: str
     network: Network
     key_arn: pulumi.Input[str]
     secrets_key_arn: pulumi.Input[str]
@@ -50,7 +52,7 @@ class Database(pulumi.ComponentResource):
         super().__init__("ml:aws:Database", name, None, opts)
         self._name = name
         self._args = args
-        self._identifier = args.account.naming.name("tracking")
+        self._identifier = args.account.naming.name(args.part)
         self._opts = pulumi.ResourceOptions(parent=self)
         made = self._instance(self._log_groups())
         self.address = made.address
@@ -84,9 +86,9 @@ class Database(pulumi.ComponentResource):
             storage_type="gp3",
             storage_encrypted=True,
             kms_key_id=args.key_arn,
-            db_name=DATABASE,
+            db_name=args.database,
             port=PORT,
-            username=USER,
+            username=args.database,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key_arn,
             db_subnet_group_name=self._subnets().name,
@@ -133,13 +135,14 @@ class Database(pulumi.ComponentResource):
         )
 
     def _group(self) -> aws.ec2.SecurityGroup:
-        """It lets the client in, and nothing out: a database calls nobody."""
+        """It lets the clients in, and nothing out: a database calls nobody."""
+        from_client = f"PostgreSQL from {self._args.client}"
         return aws.ec2.SecurityGroup(
             self._name,
             name=f"{self._identifier}-database",
             vpc_id=self._args.network.vpc_id,
-            description="PostgreSQL from the tracking server",
-            ingress=[inbound("PostgreSQL from the tracking server", PORT, group_id=self._args.client_group_id)],
+            description=from_client,
+            ingress=[inbound(from_client, PORT, group_id=self._args.client_group_id)],
             tags={"Name": f"{self._identifier}-database"},
             opts=self._opts,
         )

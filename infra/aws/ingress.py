@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from infra import settings
-from infra.aws import served
+from infra.aws import language, served
 from infra.aws.account import Account
 from infra.aws.cluster import Cluster
 from infra.aws.containers import start_statements, task_role
@@ -16,6 +17,7 @@ from infra.aws.gpu_wake import GpuWake, GpuWakeArgs
 from infra.aws.gpus import GpuCapacity, GpuCapacityArgs
 from infra.aws.ingress_service import GpuTask, IngressService, IngressServiceArgs, Tasks
 from infra.aws.keys import Keys
+from infra.aws.ledger import Ledger
 from infra.aws.logs import log_group
 from infra.aws.network import Network
 from infra.aws.repositories import repository_arn
@@ -26,6 +28,7 @@ LEAST_IDLE_SECONDS = 60
 
 ACCELERATOR_HEADER = "x-accelerator"
 HEADER_PRIORITY = 1
+OPENAI_PRIORITY = 2
 FIRST_PATH_PRIORITY = 10
 
 GPU_TASK_CPU = 3072
@@ -33,11 +36,13 @@ GPU_TASK_MEMORY = 12_288
 """What the smallest instances with a GPU (four CPUs, 16 GiB) have left beside ECS's agent."""
 
 GPU_SHARED_MEMORY = 1024
+"""For each GPU that a model is divided among."""
 
 
 @dataclass(frozen=True)
 class IngressArgs:
-    """``serving``: the text of the serving settings. ``table_arn``, ``bedrock_policy_arn``: of what the stack has."""
+    """``serving``: the text of the serving settings, without the ``ledger``, which is written into it.
+    ``gpu_image``: as :mod:`infra.aws.language` says. ``table_arn``, ``bedrock_policy_arn``: of what the stack has."""
 
     account: Account
     settings: settings.Ecs
@@ -53,14 +58,16 @@ class IngressArgs:
     bedrock_policy_arn: pulumi.Input[str] | None
     serving: str
     logs_bucket: pulumi.Input[str]
+    ledger: Ledger | None = None
 
 
 class Ingress(pulumi.ComponentResource):
     """HTTPS from ``allowed_cidrs`` to the tasks.
 
     With GPUs there is a second service, which serves all models. It gets what names a model that asks for GPUs, for
-    Fargate can't place those, by its path: a client need not know where a model runs. And it gets any request with
-    the header ``x-accelerator: gpu``, for models that run on both.
+    Fargate can't place those, by its path: a client need not know where a model runs. Where a language model's engine
+    asks for them, it gets OpenAI's API as a whole, whose paths name no model. And it gets any request with the header
+    ``x-accelerator: gpu``, for models that run on both.
 
     Raises:
         UserError: ``serving`` is not as expected, or asks for GPUs that ``settings`` don't have.
@@ -72,6 +79,7 @@ class Ingress(pulumi.ComponentResource):
     service_name: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
     gpus: GpuCapacity | None
+    openai_on_gpus: bool
 
     def __init__(self, name: str, args: IngressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ml:aws:Ingress", name, None, opts)
@@ -79,7 +87,7 @@ class Ingress(pulumi.ComponentResource):
         self._args = args
         self._naming = args.account.naming
         self._opts = pulumi.ResourceOptions(parent=self)
-        self._served = served.read_for("ecs", args.settings.gpus, args.serving)
+        self._served = served.read_for("ecs", args.settings.gpus, args.serving, ledger=args.ledger is not None)
         self._front = self._front_group()
         self._group = self._task_group()
         self._balancer = self._load_balancer()
@@ -91,6 +99,7 @@ class Ingress(pulumi.ComponentResource):
         service.start(self._balancer, [listener])
         services = [service]
         self.gpus = None
+        self.openai_on_gpus = language.leads_to_gpus(self._served)
         if args.settings.gpus is not None:
             services.append(self._on_gpus(args.settings.gpus, listener))
         self.url = pulumi.Output.concat("https://", self._balancer.dns_name)
@@ -175,9 +184,9 @@ class Ingress(pulumi.ComponentResource):
         )
 
     def _made_execution_role(self) -> aws.iam.Role:
-        """ECS starts the tasks with it: reads both images and writes the log. No secret is put in by ECS."""
+        """ECS starts the tasks with it: reads their images and writes the log. No secret is put in by ECS."""
         account = self._args.account
-        images = [repository_arn(account, image) for image in ("serve", "serve-gpu")]
+        images = [repository_arn(account, image) for image in ("serve", language.gpu_image(self._served))]
         return task_role(
             f"{self._name}-execution",
             self._naming.name("ingress", "execution"),
@@ -200,6 +209,7 @@ class Ingress(pulumi.ComponentResource):
                 self._args.api_keys_secret_arn,
                 keys.secrets_arn,
                 self._args.table_arn,
+                self._args.ledger,
             ),
             self,
         )
@@ -224,7 +234,7 @@ class Ingress(pulumi.ComponentResource):
             opts=self._opts,
         )
 
-    def _on_gpus(self, gpus: settings.Gpus, listener: aws.lb.Listener) -> IngressService:
+    def _on_gpus(self, gpus: settings.EcsGpus, listener: aws.lb.Listener) -> IngressService:
         args = self._args
         self.gpus = GpuCapacity(
             f"{self._name}-gpu",
@@ -236,11 +246,13 @@ class Ingress(pulumi.ComponentResource):
         task = GpuTask(
             cpu=GPU_TASK_CPU,
             memory=GPU_TASK_MEMORY,
-            shared_memory=GPU_SHARED_MEMORY,
+            shared_memory=GPU_SHARED_MEMORY * language.parallel(self._served),
             gpus=served.gpus_needed(self._served),
             capacity_provider_name=self.gpus.capacity_provider_name,
+            start_seconds=math.ceil(language.start_seconds(self._served)),
         )
-        tasks = Tasks(gpus.least, gpus.most, args.settings.tasks.requests_per_task_and_minute)
+        requests = gpus.requests_per_task_and_minute or args.settings.tasks.requests_per_task_and_minute
+        tasks = Tasks(gpus.least, gpus.most, requests)
         service = IngressService(
             f"{self._name}-gpu",
             self._service_args("ingress-gpu", args.gpu_image, args.serving, task, tasks),
@@ -281,10 +293,10 @@ class Ingress(pulumi.ComponentResource):
             cluster_name=args.cluster.name,
             image=image,
             settings=self._served,
-            environment=served.environment(self._served, text, args.account, args.tracking_url),
+            environment=served.environment(self._served, text, args.account, args.tracking_url, args.ledger),
             size=size,
             tasks=tasks,
-            security_group_id=self._group.id,
+            security_group_ids=[self._group.id, *([args.ledger.client_group_id] if args.ledger else [])],
             execution_role_arn=self._execution_role,
             task_role_arn=self._task_role,
             log_group=self._logs.name,
@@ -301,6 +313,9 @@ class Ingress(pulumi.ComponentResource):
             )
             condition = aws.lb.ListenerRuleConditionArgs(path_pattern=paths)
             conditions[model] = (FIRST_PATH_PRIORITY + number, condition)
+        if self.openai_on_gpus:
+            openai = aws.lb.ListenerRuleConditionPathPatternArgs(values=language.PATHS)
+            conditions["openai"] = (OPENAI_PRIORITY, aws.lb.ListenerRuleConditionArgs(path_pattern=openai))
         return [
             aws.lb.ListenerRule(
                 f"{self._name}-gpu-{label}",

@@ -13,6 +13,7 @@ from infra.aws import served
 from infra.aws.account import Account
 from infra.aws.containers import Container, HealthCheck, task_definition
 from infra.aws.network import Network
+from infra.aws.unfit import WRITABLE
 from infra.settings import FargateSize
 from serve.settings import Settings
 
@@ -27,6 +28,10 @@ READY_COMMAND = (
 START_SECONDS = 180
 """Until a task has started Ray, fetched its models and verified them."""
 
+LONGEST_START_PERIOD = 300
+"""Of a container's health check. The service's own grace period is above it.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html"""
+
 SECONDS_BETWEEN_LOOKS = 5
 LOOKS = 2
 """Of the load balancer: ``ingress.drain_seconds`` is to be longer than these take."""
@@ -37,13 +42,14 @@ SCALE_IN_SECONDS = 300
 
 @dataclass(frozen=True)
 class GpuTask:
-    """What a task takes of an instance: CPU units, MiB, devices."""
+    """What a task takes of an instance: CPU units, MiB, devices. ``start_seconds``: of its engines, beside all else."""
 
     cpu: int
     memory: int
     shared_memory: int
     gpus: int
     capacity_provider_name: pulumi.Input[str]
+    start_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class IngressServiceArgs:
     environment: Mapping[str, pulumi.Input[str]]
     size: FargateSize | GpuTask
     tasks: Tasks
-    security_group_id: pulumi.Input[str]
+    security_group_ids: Sequence[pulumi.Input[str]]
     execution_role_arn: pulumi.Input[str]
     task_role_arn: pulumi.Input[str]
     log_group: pulumi.Input[str]
@@ -120,6 +126,11 @@ class IngressService(pulumi.ComponentResource):
             opts=self._opts,
         )
 
+    @property
+    def _start_seconds(self) -> int:
+        size = self._args.size
+        return START_SECONDS + (size.start_seconds if isinstance(size, GpuTask) else 0)
+
     def _container(self) -> Container:
         size = self._args.size
         on_instance = size if isinstance(size, GpuTask) else None
@@ -130,13 +141,13 @@ class IngressService(pulumi.ComponentResource):
             region=self._args.account.region,
             environment=self._args.environment,
             port=self._args.settings.http.port,
-            health=HealthCheck(READY_COMMAND, interval=15, start_period=START_SECONDS),
+            health=HealthCheck(READY_COMMAND, interval=15, start_period=min(LONGEST_START_PERIOD, self._start_seconds)),
             cpu=on_instance.cpu if on_instance else None,
             memory=on_instance.memory if on_instance else None,
             # Fargate has 64 MiB and no more, so Ray keeps its object store below /tmp there.
             shared_memory=on_instance.shared_memory if on_instance else None,
             gpus=on_instance.gpus if on_instance else 0,
-            writable=(served.WRITABLE,),
+            writable=(WRITABLE,),
             stop_seconds=served.stop_seconds(self._args.settings),
         )
 
@@ -175,13 +186,13 @@ class IngressService(pulumi.ComponentResource):
             deployment_minimum_healthy_percent=0 if on_instance else 100,
             deployment_maximum_percent=100 if on_instance else 200,
             deployment_circuit_breaker=aws.ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
-            health_check_grace_period_seconds=START_SECONDS,
+            health_check_grace_period_seconds=self._start_seconds,
             enable_execute_command=False,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
             network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
                 subnets=self._args.network.private_subnet_ids,
-                security_groups=[self._args.security_group_id],
+                security_groups=list(self._args.security_group_ids),
                 assign_public_ip=False,
             ),
             load_balancers=[

@@ -13,6 +13,7 @@ from infra import settings
 from infra.aws import ray_service, served
 from infra.aws.account import Account
 from infra.aws.kubernetes import GPU_TAINT, NAMESPACE, SCALER_NAMESPACE, SCALER_SERVICE_ACCOUNT, SERVICE_ACCOUNT
+from infra.aws.ledger import Ledger
 from infra.aws.ray_service import DASHBOARD_PORT, Images
 
 NAME = "ingress"
@@ -33,7 +34,8 @@ SCALER = Chart("cluster-autoscaler", "9.50.0", "https://kubernetes.github.io/aut
 
 @dataclass(frozen=True)
 class KubeRayArgs:
-    """``serving``: the text of the serving settings. ``vpc_cidr``: from where the ingress answers."""
+    """``serving``: the text of the serving settings, without the ``ledger``, which is written into it. ``image``,
+    ``gpu_image``: as :mod:`infra.aws.language` says. ``vpc_cidr``: from where the ingress answers."""
 
     account: Account
     cluster_name: pulumi.Input[str]
@@ -44,6 +46,7 @@ class KubeRayArgs:
     serving: str
     tracking_url: pulumi.Input[str]
     vpc_cidr: str
+    ledger: Ledger | None = None
 
 
 class KubeRay(pulumi.ComponentResource):
@@ -59,7 +62,7 @@ class KubeRay(pulumi.ComponentResource):
         super().__init__("ml:aws:KubeRay", name, None, opts)
         self._name = name
         self._args = args
-        self._served = served.read_for("eks", args.settings.gpus, args.serving)
+        self._served = served.read_for("eks", args.settings.gpus, args.serving, ledger=args.ledger is not None)
         within = k8s.Provider(name, kubeconfig=args.kubeconfig, opts=pulumi.ResourceOptions(parent=self))
         self._opts = pulumi.ResourceOptions(parent=self, provider=within)
         system, serving = self._namespace(SYSTEM_NAMESPACE, "baseline"), self._namespace(NAMESPACE, "restricted")
@@ -152,7 +155,7 @@ class KubeRay(pulumi.ComponentResource):
             NAME,
             self._served,
             Images(args.image, args.gpu_image),
-            served.environment(self._served, args.serving, args.account, args.tracking_url),
+            served.environment(self._served, args.serving, args.account, args.tracking_url, args.ledger),
         )
         return k8s.apiextensions.CustomResource(
             f"{self._name}-service",

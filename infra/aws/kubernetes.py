@@ -59,6 +59,7 @@ class KubernetesArgs:
     keys: Keys
     pods: Sequence[Statement]
     pod_policy_arn: pulumi.Input[str] | None = None
+    node_group_ids: Sequence[pulumi.Input[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,10 @@ class Kubernetes(pulumi.ComponentResource):
             update_default_version=True,
             metadata_options=instances.metadata(),
             block_device_mappings=instances.disks(nodes.sizes.disk_gib, self._args.keys.data_arn),
+            # EKS puts nodes into the cluster's own group, unless some are named.
+            vpc_security_group_ids=[self._cluster.vpc_config.cluster_security_group_id, *self._args.node_group_ids]
+            if self._args.node_group_ids
+            else None,
             tag_specifications=instances.tag_specifications(taken.tags, physical),
             opts=self._opts,
         )

@@ -13,8 +13,9 @@ from typing import Any
 import pulumi
 import yaml
 
-from infra.aws import served
+from infra.aws import language, served
 from infra.aws.kubernetes import CPU_LABELS, GPU_TAINT, NAMESPACE, SERVICE_ACCOUNT
+from infra.aws.unfit import WRITABLE
 from policies.fit.demand import STARTED_MIB
 from serve import haproxy
 from serve.settings import Settings
@@ -37,6 +38,8 @@ MEMORY_MIB_PER_CPU = 3072
 """Beside the nodes' own needs this fits instances with 4 GiB for each CPU."""
 
 SHARED_MEMORY_MIB = 512
+"""For each GPU that a model is divided among."""
+
 HAPROXY_THREADS = 4
 
 
@@ -78,7 +81,7 @@ def ray_service(
     The settings are in the environment: others make another Ray cluster, which takes over once it answers.
     """
     groups = [_group("cpu", _pods(_replicas(settings, gpus=False)), settings, images.cpu, environment)]
-    if served.on_gpus(settings):
+    if served.on_gpus(settings) or language.on_gpus(settings):
         groups.append(_group("gpu", _pods(_replicas(settings, gpus=True)), settings, images.gpu, environment))
     cluster = {
         "rayVersion": RAY_VERSION,
@@ -144,6 +147,8 @@ def _replicas(settings: Settings, *, gpus: bool) -> Iterator[_Replicas]:
         if model.placement == "replica" and (model.gpus > 0) == gpus:
             lowest = model.autoscaling.lowest if model.autoscaling else model.replicas
             yield _Replicas(lowest, model.most_replicas, model.cpus, model.gpus, model.needs.memory_bytes)
+    for each in language.on_gpus(settings).values() if gpus else ():
+        yield _Replicas(each.replicas, each.replicas, each.cpus, each.gpus_in_all, each.needs.memory_bytes)
 
 
 def _pods(replicas: Iterator[_Replicas]) -> Pods:
@@ -192,7 +197,13 @@ def _group(
         "minReplicas": pods.least,
         "maxReplicas": pods.most,
         "rayStartParams": {**start, "num-gpus": str(pods.gpus)} if pods.gpus else start,
-        "template": _template(container, token=False, gpus=bool(pods.gpus), seconds=served.stop_seconds(settings)),
+        "template": _template(
+            container,
+            token=False,
+            gpus=bool(pods.gpus),
+            seconds=served.stop_seconds(settings),
+            shared_mib=SHARED_MEMORY_MIB * (language.parallel(settings) if pods.gpus else 1),
+        ),
     }
 
 
@@ -220,14 +231,19 @@ def _container(
         "securityContext": _container_security(),
         "livenessProbe": _probe("/api/local_raylet_healthz", AGENT_PORT),
         "volumeMounts": [
-            {"name": "tmp", "mountPath": served.WRITABLE},
+            {"name": "tmp", "mountPath": WRITABLE},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
         ],
     }
 
 
 def _template(
-    container: Mapping[str, Any], *, token: bool, gpus: bool = False, seconds: int | None = None
+    container: Mapping[str, Any],
+    *,
+    token: bool,
+    gpus: bool = False,
+    seconds: int | None = None,
+    shared_mib: int = SHARED_MEMORY_MIB,
 ) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "serviceAccountName": SERVICE_ACCOUNT,
@@ -242,7 +258,7 @@ def _template(
         "containers": [container],
         "volumes": [
             {"name": "tmp", "emptyDir": {}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{SHARED_MEMORY_MIB}Mi"}},
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_mib}Mi"}},
         ],
     }
     if seconds is not None:

@@ -12,6 +12,7 @@ from infra.aws.iam import Statement, uses_key
 
 RECOVERY_DAYS = 30
 ROTATION_DAYS = 90
+READ = ("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Secrets(pulumi.ComponentResource):
 def reads(account: Account, secret_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> list[Statement]:
     """For a role that reads a secret and asks whether it has changed: the ingress, for its API keys."""
     return [
-        Statement(("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"), [secret_arn]),
+        Statement(READ, [secret_arn]),
         uses_key(account, key_arn, ("kms:Decrypt",), "secretsmanager"),
     ]
 
@@ -99,14 +100,6 @@ def reads(account: Account, secret_arn: pulumi.Input[str], key_arn: pulumi.Input
 def writes(account: Account, secret_arn: pulumi.Input[str], key_arn: pulumi.Input[str]) -> list[Statement]:
     """For a role that changes a secret too: of whoever runs ``python -m serve keys create``, ``rotate``, ``revoke``."""
     return [
-        Statement(
-            (
-                "secretsmanager:DescribeSecret",
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:PutSecretValue",
-                "secretsmanager:UpdateSecretVersionStage",
-            ),
-            [secret_arn],
-        ),
+        Statement((*READ, "secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"), [secret_arn]),
         uses_key(account, key_arn, ("kms:Decrypt", "kms:GenerateDataKey"), "secretsmanager"),
     ]

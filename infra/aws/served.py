@@ -1,30 +1,22 @@
-"""What a container gets of the serving settings, on ECS and on Kubernetes alike.
-
-Errors::
-
-    UserError
-    └── UnfitForContainer    the serving settings say what a container can't have: path, what was expected
-"""
+"""What a container gets of the serving settings, on ECS and on Kubernetes alike. Errors: ``infra.aws.unfit``."""
 
 from __future__ import annotations
 
 import math
-from pathlib import PurePosixPath
 
 import pulumi
 import pulumi_aws as aws
 import yaml
 
-from console import UserError
 from infra import settings as stack_settings
-from infra.aws import secrets
+from infra.aws import language, secrets
 from infra.aws.account import Account
 from infra.aws.iam import Statement, uses_key
+from infra.aws.ledger import Ledger
+from infra.aws.unfit import PLACE, WRITABLE, UnfitForContainer, require_writable
 from serve.settings import TEXT_VARIABLE, ModelSettings, Settings, SettingsText, read_settings
 
-PLACE = "the serving settings"
 READY = "/v2/health/ready"
-WRITABLE = "/tmp"  # noqa: S108 - of a container whose root is read-only
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of Ray. Requests go by HTTP and gRPC, so no more than deployments' arguments is ever in it; Ray's default of 30 %
@@ -37,12 +29,8 @@ LONGEST_STOP_SECONDS = 120
 """ECS waits no longer on Fargate."""
 
 
-class UnfitForContainer(UserError):
-    """The serving settings say what a container can't have."""
-
-
-def read(text: str) -> Settings:
-    """The settings as the container will read them.
+def read(text: str, *, ledger: bool = False) -> Settings:
+    """The settings as the container will read them; those of its ``ledger``, where the stack has one, come later.
 
     Raises:
         SettingsError: of ``serve.settings``.
@@ -60,14 +48,9 @@ def read(text: str) -> Settings:
             f"{PLACE}: access.keys is {settings.access.keys}, expected secretsmanager:NAME: "
             "a container's disk ends with it"
         )
-    for path, folder in (
-        ("registry.cache", settings.registry.cache),
-        ("access_log.folder", settings.access_log.folder),
-    ):
-        if folder is not None and not PurePosixPath(folder).is_relative_to(WRITABLE):
-            raise UnfitForContainer(
-                f"{PLACE}: {path} is {folder}, expected a folder below {WRITABLE}: nothing else is writable"
-            )
+    require_writable("registry.cache", settings.registry.cache)
+    require_writable("access_log.folder", settings.access_log.folder)
+    language.require_container(settings, ledger=ledger)
     return settings
 
 
@@ -76,35 +59,39 @@ def on_gpus(settings: Settings) -> dict[str, ModelSettings]:
     return {name: model for name, model in settings.models.items() if model.placement == "replica" and model.gpus > 0}
 
 
-def read_for(part: str, gpus: stack_settings.Gpus | None, text: str) -> Settings:
+def read_for(part: str, gpus: stack_settings.Gpus | None, text: str, *, ledger: bool) -> Settings:
     """:func:`read`, for a part of the stack that has ``gpus``, or none.
 
     Raises:
         SettingsError: of ``serve.settings``.
         UnfitForContainer: as of :func:`read`; or a model asks for GPUs where there are none.
     """
-    settings = read(text)
-    asking = next(iter(on_gpus(settings)), None)
-    if asking is not None and gpus is None:
+    settings = read(text, ledger=ledger)
+    paths = [f"models.{name}" for name in on_gpus(settings)] + [
+        f"backends.{name}" for name in language.on_gpus(settings)
+    ]
+    if paths and gpus is None:
         raise UnfitForContainer(
-            f"{PLACE}: models.{asking}.gpus is above 0, expected 0: the stack's {part}.gpus is not given"
+            f"{PLACE}: {paths[0]}.gpus is above 0, expected 0: the stack's {part}.gpus is not given"
         )
     return settings
 
 
 def without_gpus(text: str) -> str:
-    """The settings for where there are no GPUs: those models are left out. The same text where there are none.
+    """The settings for where there are no GPUs: what asks for them is left out. The same text where nothing does.
 
     Raises:
-        UnfitForContainer: none would be left.
+        SettingsError: of ``serve.settings``.
+        UnfitForContainer: nothing would be left.
     """
-    settings = read(text)
+    settings = read_settings(SettingsText(text, PLACE))
     left_out = on_gpus(settings)
-    if not left_out:
+    if not left_out and not language.on_gpus(settings):
         return text
     document = settings.model_dump(mode="json", exclude_defaults=True)
-    document["models"] = {name: model for name, model in document["models"].items() if name not in left_out}
-    if not document["models"]:
+    document["models"] = {name: model for name, model in document.get("models", {}).items() if name not in left_out}
+    language.leave_out_gpus(document, settings)
+    if not document["models"] and not document.get("language_models"):
         raise UnfitForContainer(
             f"{PLACE}: every model asks for GPUs, expected one that does not: it answers on Fargate"
         )
@@ -119,15 +106,15 @@ def gpus_needed(settings: Settings) -> int:
         (model.autoscaling.lowest if model.autoscaling else model.replicas) * model.gpus
         for model in on_gpus(settings).values()
     ]
-    return max(1, math.ceil(sum(lowest)))
+    return max(1, math.ceil(sum(lowest) + language.gpus_needed(settings)))
 
 
 def environment(
-    settings: Settings, text: str, account: Account, tracking_url: pulumi.Input[str]
+    settings: Settings, text: str, account: Account, tracking_url: pulumi.Input[str], ledger: Ledger | None
 ) -> dict[str, pulumi.Input[str]]:
-    """Of the ingress's container. None of it is secret: the settings name a secret, and hold none."""
+    """Of the ingress's container. None of it is secret: the settings name secrets, and hold none."""
     return {
-        TEXT_VARIABLE: text,
+        TEXT_VARIABLE: text if ledger is None else ledger.within(text),
         "MLFLOW_TRACKING_URI": tracking_url,
         "AWS_DEFAULT_REGION": account.region,
         "HEALTH_URL": f"http://127.0.0.1:{settings.http.port}{READY}",
@@ -149,8 +136,10 @@ def statements(
     api_keys_secret_arn: pulumi.Input[str],
     secrets_key_arn: pulumi.Input[str],
     table_arn: pulumi.Input[str] | None,
+    ledger: Ledger | None = None,
 ) -> list[Statement]:
-    """For the role that the ingress itself has: it reads the API keys, model versions and online features.
+    """For the role that the ingress itself has: it reads the API keys, model versions, online features, and the
+    password of the ledger.
 
     It changes nothing. MLflow gives it the versions' metadata without a role.
     """
@@ -160,6 +149,8 @@ def statements(
         Statement(("s3:GetObject",), [pulumi.Output.concat(artifacts.arn, "/*")]),
         Statement(("s3:ListBucket",), [artifacts.arn]),
     ]
+    if ledger is not None:
+        found.append(Statement(secrets.READ, [ledger.secret_arn]))
     if table_arn is not None:
         services.append("dynamodb")
         found.append(

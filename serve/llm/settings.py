@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from serve.limits.settings import LimitSettings
-from serve.section import ModelName, Section
+from serve.section import ModelName, Needs, Section
 from training.bundle import REFERENCE, Reference
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -30,7 +30,9 @@ class Deployed(Section):
     ``model``: a folder in Hugging Face's format, a hub's id, or a version of the registry, ``registry:NAME@ALIAS`` or
     ``registry:NAME/VERSION``. ``max_length``: tokens of a request with its answer,
     ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cpus``, ``gpus``: of each
-    replica. ``dollars_per_hour``: what one replica costs while it works, for the ledger; ``None``: not known.
+    replica. ``needs``: of each replica, with its engine's processes; Ray places it only where that memory is free, and
+    the fit check holds it against the nodes of a stack. ``dollars_per_hour``: what one replica costs while it works,
+    for the ledger; ``None``: not known.
     """
 
     kind: str
@@ -41,7 +43,24 @@ class Deployed(Section):
     cpus: float = Field(default=1, gt=0)
     gpus: float = Field(default=0, ge=0)
     replicas: int = Field(default=1, ge=1)
+    needs: Needs = Needs()
     dollars_per_hour: Dollars | None = None
+
+    @model_validator(mode="after")
+    def _has_the_gpus_that_it_needs(self) -> Self:
+        if self.needs.of_gpus and not self.gpus:
+            raise ValueError("needs names a GPU's memory or capability, expected gpus above 0")
+        return self
+
+    @property
+    def gpus_in_all(self) -> float:
+        """Of one replica, with those of its engine's workers."""
+        return self.gpus
+
+    @property
+    def declared(self) -> dict[str, int]:
+        """The memory that Ray must find free, as it takes it: none is none to count."""
+        return {"memory": self.needs.memory_bytes} if self.needs.memory_bytes else {}
 
 
 class Vllm(Deployed):
@@ -62,6 +81,10 @@ class Vllm(Deployed):
     tool_parser: str | None = Field(default=None, min_length=1)
     arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
     start_seconds: float = Field(default=600, gt=0)
+
+    @property
+    def gpus_in_all(self) -> float:
+        return self.tensor_parallel if self.gpus and self.tensor_parallel > 1 else self.gpus
 
 
 class HuggingFace(Deployed):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from policies.fit.checks.bedrock import bedrock
 from policies.fit.checks.cpu import cpu
+from policies.fit.checks.engines import engines
 from policies.fit.checks.function import function
 from policies.fit.checks.gpus import gpus
 from policies.fit.checks.health import health
@@ -27,6 +29,8 @@ CHECKS: Mapping[str, Check] = {
     "replicas": replicas,
     "image": image,
     "reach": reach,
+    "bedrock": bedrock,
+    "engines": engines,
     "ports": ports,
     "health": health,
     "function": function,

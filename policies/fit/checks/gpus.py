@@ -38,7 +38,7 @@ def _number(place: Place, room: Room, asking: Sequence[Actor], actors: Sequence[
             f"{room.name} has {room.gpus or 'none'}",
             f"at least {needed}",
             place.grown(room, actors),
-            otherwise=f"gpus: 0 for {asking[0].setting}, or serve it where the stack has GPUs (ecs.gpus, eks.gpus)",
+            otherwise=f"serve {asking[0].setting} on CPUs, or where the stack has GPUs (ecs.gpus, eks.gpus)",
         )
 
 

@@ -1,10 +1,21 @@
-"""The image has the packages that the runtimes, the place and the store of the keys need."""
+"""The image has the packages that the runtimes, the language models, the place and the stores need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.fit.images import KEY_STORES, ON_GPUS, ON_LAMBDA, ON_RAY, RUNTIMES, TOKENS, VARIANTS, variant_of
+from policies.fit.images import (
+    BACKENDS,
+    KEY_STORES,
+    LEDGERS,
+    ON_GPUS,
+    ON_LAMBDA,
+    ON_RAY,
+    RUNTIMES,
+    TOKENS,
+    VARIANTS,
+    variant_of,
+)
 from policies.fit.misfit import Change, Misfit
 from policies.fit.place import Place
 from policies.node import Node
@@ -46,7 +57,8 @@ def _of(place: Place, node: Node, on_gpus: bool) -> Iterator[Misfit]:
 
 
 def _needs(place: Place, on_gpus: bool) -> Iterator[tuple[str, frozenset[str]]]:
-    """Who needs which package; one of several, where there are some."""
+    """Who needs which package; one of several, where there are some. Engines are looked for wherever the application
+    is built, which in a cluster may be any node."""
     for package in sorted(ON_RAY if place.on_ray else ON_LAMBDA):
         yield place.label, frozenset({package})
     settings = place.settings
@@ -55,6 +67,12 @@ def _needs(place: Place, on_gpus: bool) -> Iterator[tuple[str, frozenset[str]]]:
             yield f"models.{name}.runtime {model.runtime}", RUNTIMES[model.runtime]
         if on_gpus and model.placement == "replica" and model.gpus > 0 and model.runtime in ON_GPUS:
             yield f"models.{name}.gpus {model.gpus:g}", frozenset({ON_GPUS[model.runtime]})
+    for name, backend in settings.backends.items():
+        for one in BACKENDS[backend.kind]:
+            yield f"backends.{name}.kind {backend.kind}", one
+    ledger = (settings.usage.ledger or "").partition(":")[0]
+    if ledger in LEDGERS:
+        yield f"usage.ledger {ledger}", frozenset({LEDGERS[ledger]})
     scheme = (settings.access.keys or "").partition(":")[0]
     if scheme in KEY_STORES:
         yield f"access.keys {scheme}", frozenset({KEY_STORES[scheme]})

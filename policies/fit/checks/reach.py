@@ -1,4 +1,4 @@
-"""Reach: the place's role may read what the settings name: keys, models, and the keys that encrypt them."""
+"""Reach: the place's role may read what the settings name: secrets, models, and the keys that encrypt them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policies.fit.misfit import Change, Misfit
 from policies.fit.place import Place
 from policies.fit.places.container_apps import ContainerApp
 from policies.fit.places.ecs_task import EcsTask
-from policies.fit.stores import bucket_key, folder_of_models, secret_named, tables
+from policies.fit.stores import bucket_key, folder_of_models, password_key, secret_named, tables
 from policies.node import Resource
 
 GET_SECRET = ("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")
@@ -38,7 +38,7 @@ def reach(place: Place) -> Iterator[Misfit]:
         yield from _keys_file(place)
         return
     roles = place.roles()
-    yield from _held(place, roles, [*_keys(place), *_models(place)])
+    yield from _held(place, roles, [*_keys(place), *_password(place), *_models(place)])
     for role in roles:
         yield from _held(place, [role], list(_tables(place, grants(place.stack, role))))
     if isinstance(place, EcsTask):
@@ -67,7 +67,20 @@ def _held(place: Place, roles: Sequence[Resource], needs: Sequence[Need]) -> Ite
 
 
 def _keys(place: Place) -> Iterator[Need]:
-    scheme, _, rest = (place.settings.access.keys or "").partition(":")
+    yield from _secret(place, "access.keys", place.settings.access.keys)
+
+
+def _password(place: Place) -> Iterator[Need]:
+    """Of a ledger's database."""
+    usage = place.settings.usage
+    yield from _secret(place, "usage.password", usage.password)
+    key = password_key(place.stack, (usage.ledger or "").partition("?")[0].rpartition("/")[2])
+    if usage.password is not None and key is not None:
+        yield Need("the key of the ledger's password", DECRYPT, key, arn(key), "secretsmanager")
+
+
+def _secret(place: Place, who: str, address: str | None) -> Iterator[Need]:
+    scheme, _, rest = (address or "").partition(":")
     if scheme != "secretsmanager":
         return
     named = rest.partition("?")[0]
@@ -75,7 +88,7 @@ def _keys(place: Place) -> Iterator[Need]:
     name = str(found.get("name")) if found is not None else named
     whole = named if named.startswith("arn:") else f"arn:aws:secretsmanager:*:*:secret:{name}-??????"
     target = arn(named) if named.startswith("arn:") and found is None else secret(name)
-    yield Need("access.keys", GET_SECRET, whole, target)
+    yield Need(who, GET_SECRET, whole, target)
     key = found.get("kmsKeyId") if found is not None else None
     if isinstance(key, str):
         yield Need(f"the key of the secret {name}", DECRYPT, key, arn(key), "secretsmanager")

@@ -17,7 +17,9 @@ def plan(name: str, settings: HuggingFace, *, on_loopback: bool) -> Plan:  # noq
         environment=environment(settings),
         # What the engine works on, and as many again that wait in it.
         calls=2 * settings.sequences,
-        resources={"ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": settings.gpus}},
+        resources={
+            "ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **settings.declared},
+        },
         start=partial(_start, name, settings, model_source(name, settings.model)),
     )
 

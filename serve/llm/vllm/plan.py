@@ -29,11 +29,11 @@ def resources(settings: Vllm) -> dict[str, Any]:
     itself needs none then.
     """
     if settings.tensor_parallel == 1 or not settings.gpus:
-        return {"ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": settings.gpus}}
+        return {"ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **settings.declared}}
     # The first has the replica in it too: vLLM wants one of its workers on the node of the process that leads them.
-    first = {"CPU": settings.cpus, "GPU": 1.0}
+    first = {"CPU": settings.cpus, "GPU": 1.0, **settings.declared}
     return {
-        "ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": 0},
+        "ray_actor_options": {"num_cpus": settings.cpus, "num_gpus": 0, **settings.declared},
         "placement_group_bundles": [first, *({"GPU": 1.0} for _ in range(settings.tensor_parallel - 1))],
         "placement_group_strategy": "PACK",
     }

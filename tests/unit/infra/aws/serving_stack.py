@@ -15,6 +15,7 @@ from infra.aws.ingress import Ingress, IngressArgs
 from infra.aws.keys import Keys, KeysArgs
 from infra.aws.kuberay import KubeRay, KubeRayArgs
 from infra.aws.kubernetes import Kubernetes, KubernetesArgs
+from infra.aws.ledger import Ledger, LedgerArgs
 from infra.aws.network import Network, NetworkArgs
 from infra.aws.online_store import OnlineStore, OnlineStoreArgs
 from infra.aws.secrets import Secrets, SecretsArgs
@@ -40,8 +41,20 @@ ECS = settings.Ecs(
     allowed_cidrs=("203.0.113.0/24",),
 )
 EKS = settings.Eks(admins=(ADMIN,))
-GPUS = settings.Gpus(least=0, most=2)
+GPUS = settings.EcsGpus(least=0, most=2)
 ON_CPU: dict[str, Any] = {"flights": {}}
+LANGUAGE: dict[str, Any] = {
+    "backends": {
+        "own": {"kind": "vllm", "model": "registry:chat@champion", "gpus": 1, "cpus": 2, "needs": {"memory_gib": 4}},
+        "bought": {"kind": "bedrock", "model": "amazon.nova-lite-v1:0", "regions": [REGION]},
+    },
+    "language_models": {
+        "chat": {"routes": [{"backend": "own"}, {"backend": "bought", "priority": 1}]},
+        "bought": {"routes": [{"backend": "bought"}]},
+    },
+}
+"""A model of one's own, and one of Bedrock's beside it."""
+
 ON_BOTH: dict[str, Any] = {**ON_CPU, "images": {"placement": "replica", "replicas": 2, "gpus": 0.5, "cpus": 2}}
 
 
@@ -66,6 +79,7 @@ def recorded(
     eks: settings.Eks | None = None,
     text: str | None = None,
     protect: bool = False,
+    ledger: settings.Ledger | None = None,
 ) -> Recording:
     def program() -> None:
         naming = Naming(PROJECT, "dev")
@@ -77,6 +91,10 @@ def recorded(
         secret = Secrets("secrets", SecretsArgs(account, keys.secrets_arn)).api_keys_arn
         table = OnlineStore("features", OnlineStoreArgs(account, keys.data_arn, recovery=True)).arn
         bedrock = Bedrock("bedrock", BedrockArgs(account, MODELS))
+        kept = None
+        if ledger is not None:
+            args = LedgerArgs(account, ledger, network, keys.data_arn, keys.secrets_arn, keys.logs_arn)
+            kept = Ledger("ledger", args)
         served_text = text or serving()
         if ecs is not None:
             cluster = Cluster("cluster", ClusterArgs(account, keys.logs_arn, ecs.gpus is not None))
@@ -97,14 +115,18 @@ def recorded(
                     bedrock.policy_arn,
                     served_text,
                     storage.logs_name,
+                    kept,
                 ),
             )
             pulumi.export("url", ingress.url)
             pulumi.export("load_balancer", ingress.load_balancer_suffix)
             pulumi.export("target_groups", pulumi.Output.all(*ingress.target_group_suffixes))
         if eks is not None:
-            pods = served.statements(account, storage.artifacts, keys.data_arn, secret, keys.secrets_arn, table)
-            made = Kubernetes("kubernetes", KubernetesArgs(account, eks, network, keys, pods, bedrock.policy_arn))
+            pods = served.statements(account, storage.artifacts, keys.data_arn, secret, keys.secrets_arn, table, kept)
+            groups = [kept.client_group_id] if kept is not None else []
+            made = Kubernetes(
+                "kubernetes", KubernetesArgs(account, eks, network, keys, pods, bedrock.policy_arn, groups)
+            )
             KubeRay(
                 "kuberay",
                 KubeRayArgs(
@@ -117,6 +139,7 @@ def recorded(
                     served_text,
                     TRACKING,
                     CIDR,
+                    kept,
                 ),
                 pulumi.ResourceOptions(depends_on=made.ready),
             )

@@ -39,6 +39,17 @@ def test_models_of_other_regions_are_invoked_through_a_profile_alone() -> None:
     assert elsewhere["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [PROFILE_ARN]}}
 
 
+def test_other_regions_that_are_asked_have_the_models_profiles_and_guardrails_too() -> None:
+    more = BOTH.model_copy(update={"regions": ("us-west-2",), "guardrails": ("abc123def456",)})
+    models, guardrails, profiles = documents(more)
+    assert {arn.split(":")[3] for arn in models["Resource"]} == {"us-east-1", "us-west-2"}
+    assert guardrails["Action"] == ["bedrock:ApplyGuardrail"]
+    assert guardrails["Resource"] == [
+        f"arn:aws:bedrock:{region}:123456789012:guardrail/abc123def456" for region in ("us-east-1", "us-west-2")
+    ]
+    assert {arn.split(":")[3] for arn in profiles["Resource"]} == {"us-east-1", "us-west-2"}
+
+
 def test_it_may_invoke_and_nothing_else() -> None:
     actions = {action for each in documents(BOTH) for action in each["Action"]}
     assert actions == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}

@@ -11,7 +11,7 @@ from infra.aws import ray_service, served
 from infra.aws.ray_service import Images
 from serve import app, config, direct, haproxy
 from serve.gateway import grpc_service
-from tests.unit.infra.aws.serving_stack import ON_BOTH, ON_CPU, environment, serving
+from tests.unit.infra.aws.serving_stack import LANGUAGE, ON_BOTH, ON_CPU, environment, serving
 
 IMAGES = Images("registry/serve:1", "registry/serve-gpu:1")
 
@@ -153,6 +153,20 @@ class TestRoom:
         # Two CPUs a replica and two a pod: one replica a pod, though half a GPU would be left.
         assert found["gpu"]["minReplicas"] == 2
         assert "tolerations" not in found["cpu"]["template"]["spec"]
+
+    def test_engines_get_pods_with_their_gpus_and_their_memory(self) -> None:
+        group = groups(made(**LANGUAGE, usage={"ledger": None}))["gpu"]
+        assert (group["minReplicas"], group["maxReplicas"], group["rayStartParams"]["num-gpus"]) == (1, 1, "1")
+        found = container(group["template"]["spec"])
+        assert found["resources"]["limits"] == {"cpu": "2", "memory": "6144Mi", "nvidia.com/gpu": "1"}
+
+    def test_an_engine_that_is_divided_gets_pods_with_all_its_gpus_and_shared_memory_for_them(self) -> None:
+        own = {**LANGUAGE["backends"]["own"], "tensor_parallel": 4}
+        found = made(**{**LANGUAGE, "backends": {**LANGUAGE["backends"], "own": own}}, usage={"ledger": None})
+        template = groups(found)["gpu"]["template"]["spec"]
+        assert container(template)["resources"]["limits"]["nvidia.com/gpu"] == "4"
+        (shared,) = [each for each in template["volumes"] if each["name"] == "shared-memory"]
+        assert shared["emptyDir"]["sizeLimit"] == "2048Mi"
 
     def test_without_such_models_there_is_one_group(self) -> None:
         assert set(groups(made())) == {"cpu"}

@@ -32,6 +32,11 @@ def stores() -> list[Resource]:
             "features",
         ),
         resource(
+            "aws:rds/instance:Instance",
+            {"dbName": "usage", "masterUserSecretKmsKeyId": KEY.format(name="secrets")},
+            "ledger",
+        ),
+        resource(
             "aws:ecs/taskDefinition:TaskDefinition",
             {
                 "containerDefinitions": json.dumps(

@@ -45,11 +45,49 @@ def models(draw: st.DrawFn, *, gpus: bool) -> dict[str, Any]:
 
 
 @st.composite
+def engines(draw: st.DrawFn) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": "vllm", "cpus": draw(shares), "replicas": draw(st.integers(1, 2)), "needs": {}}
+    found["model"] = draw(st.sampled_from(["registry:chat@champion", "meta/llama-3b"]))
+    found["gpus"] = draw(st.sampled_from([0.25, 0.5, 1]))
+    found["tensor_parallel"] = draw(st.sampled_from([1, 2, 4]))
+    if draw(st.booleans()):
+        found["needs"]["memory_gib"] = draw(st.sampled_from([2, 4, 20]))
+    if draw(st.booleans()):
+        found["needs"]["gpu_memory_gib"] = draw(st.sampled_from([8, 16.9, 40, 120]))
+    return found
+
+
+@st.composite
+def bought(draw: st.DrawFn) -> dict[str, Any]:
+    model = draw(st.sampled_from(["amazon.nova-lite-v1:0", "us.amazon.nova-pro-v1:0"]))
+    regions = draw(st.lists(st.sampled_from(["us-east-1", "us-west-2", "eu-west-1"]), min_size=1, unique=True))
+    guardrail = {"guardrail": {"id": "abc123def456"}} if draw(st.booleans()) else {}
+    return {"kind": "bedrock", "model": model, "regions": regions, **guardrail}
+
+
+@st.composite
+def language(draw: st.DrawFn, *, gpus: bool) -> dict[str, Any]:
+    """The sections of language models."""
+    backends = {}
+    if gpus and draw(st.booleans()):
+        backends["own"] = draw(engines())
+    if draw(st.booleans()):
+        backends["bought"] = draw(bought())
+    if draw(st.booleans()):
+        memory = draw(st.sampled_from([0.1, 1.5]))
+        backends["vectors"] = {"kind": "onnx", "model": "registry:tiny/1", "memory_gib": memory}
+    names = {name: {"routes": [{"backend": name}]} for name in backends}
+    return {"backends": backends, "language_models": names, "usage": {"ledger": None}} if backends else {}
+
+
+@st.composite
 def worlds(draw: st.DrawFn, kind: str) -> World:
     world = World(kind)
     names = ["parcels", "orders"][: draw(st.integers(1, 2))]
     world.serving["models"] = {name: draw(models(gpus=kind in ("instances", "ray"))) for name in names}
     world.serving["ingress"] = draw(deployments())
+    if kind in ("fargate", "instances", "ray"):
+        world.serving.update(draw(language(gpus=kind != "fargate")))
     size = draw(st.sampled_from([(cpu, mib) for cpu, allowed in MEMORY.items() for mib in allowed]))
     world.config["ecs"]["size"] = {"cpu": size[0], "memory": size[1]}
     world.config["azure"]["cpu"] = draw(st.integers(2, 16)) / 4

@@ -14,6 +14,7 @@ from policies.fit.instances import INSTANCES
 from policies.fit.nodes import on_ecs, on_eks
 from policies.reading.gpus import has_gpu
 from serve.gateway.open_inference import endpoints
+from serve.llm.requirements import PACKAGES
 from serve.runtimes import RUNTIMES
 
 LOCKS = Path(__file__).parents[4] / "infra/images/locks"
@@ -53,8 +54,18 @@ def packages(lock: str) -> set[str]:
 @pytest.mark.parametrize("variant", images.VARIANTS)
 def test_an_image_has_what_its_lock_installs(variant: str) -> None:
     asked_for = images.ON_RAY | images.ON_LAMBDA | set(images.KEY_STORES.values()) | {images.TOKENS}
-    asked_for = asked_for.union(*images.RUNTIMES.values(), images.ON_GPUS.values())
+    asked_for = asked_for.union(*images.RUNTIMES.values(), images.ON_GPUS.values(), images.LEDGERS.values())
+    if variant != "lambda":
+        asked_for = asked_for.union(*(one for each in images.BACKENDS.values() for one in each))
     assert images.VARIANTS[variant] == packages(variant) & asked_for
+
+
+def test_each_kind_of_backend_has_here_what_it_looks_for_when_it_starts() -> None:
+    named = {"botocore": "boto3"}
+    assert set(images.BACKENDS) == set(PACKAGES)
+    for kind, (packages_, _) in PACKAGES.items():
+        for each in packages_:
+            assert any(named.get(each, each) in one for one in images.BACKENDS[kind])
 
 
 def test_each_runtime_of_the_ingress_has_its_packages_here() -> None:

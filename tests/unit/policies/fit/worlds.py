@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from infra.aws import ray_service, served
+from infra import settings as stack_settings
+from infra.aws import bedrock, language, ray_service, served
+from infra.aws.account import Account
 from infra.aws.containers import Container, HealthCheck
 from infra.aws.ingress_service import READY_COMMAND
+from infra.naming import Naming
 from policies.fit.engine import held
 from policies.fit.misfit import Change, Misfit
 from policies.node import Resource, Stack
@@ -37,6 +40,7 @@ CONFIG: dict[str, Any] = {
     },
     "function": {"model": "models/parcels/1", "memory": 1024, "timeout_seconds": 15},
     "azure": {"cpu": 1.0, "most": 3},
+    "network": {"nat": False},
 }
 SERVING: dict[str, Any] = {
     "http": {"host": "0.0.0.0", "port": 8000},
@@ -58,10 +62,8 @@ class World:
     def __post_init__(self) -> None:
         store = "file:///run/keys/api-keys" if self.kind == "app" else f"secretsmanager:{SECRET}?region=us-east-1"
         self.serving.setdefault("access", {"keys": store})
-        gpu = self.kind == "instances"
         defaults = {
             "GPU_TASK_MEMORY": 12_288,
-            "image": f"{REGISTRY}/{'lambda' if self.kind == 'lambda' else 'serve-gpu' if gpu else 'serve'}:1",
             "statements": self._statements(),
             "execution": [allow(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], f"arn:aws:ecr:*:*:{REPOSITORY}*")],
             "milliseconds": 1000 * (self.config["function"]["timeout_seconds"] + 1),
@@ -81,6 +83,19 @@ class World:
             allow(["kms:Decrypt"], KEY.format(name="data"), via=through),
         ]
 
+    def image(self, *, gpus: bool = False) -> str:
+        """As the program chooses it, where none is named."""
+        name = language.gpu_image(self.settings) if gpus else language.pod_image(self.settings)
+        return f"{REGISTRY}/{'lambda' if self.kind == 'lambda' else name}:1"
+
+    def granted(self) -> list[dict[str, Any]]:
+        """All that the role of the place may do, with what the stack's ``bedrock`` lists."""
+        section = self.config.get("bedrock")
+        if section is None:
+            return list(self.program["statements"])
+        listed = bedrock.statements(stack_settings.Bedrock.model_validate(section), ACCOUNT)
+        return [*self.program["statements"], *(each.document() for each in listed)]
+
     @property
     def text(self) -> str:
         return yaml.safe_dump(self.serving, sort_keys=False)
@@ -94,7 +109,7 @@ class World:
             return Settings.model_validate(SERVING)
 
     def stack(self) -> Stack:
-        return Stack((*stores(), *BUILDERS[self.kind](self)))
+        return Stack((*stores(), *_network(self), *BUILDERS[self.kind](self)))
 
     def misfits(self) -> list[Misfit]:
         [found] = held(self.stack())
@@ -134,6 +149,7 @@ class World:
         return self.program["wires"].get(name, value)
 
 
+ACCOUNT = Account("123456789012", "us-east-1", ("us-east-1a",), Naming("ml-training-deployment", "test"), 30, False)
 REPOSITORY = "repository/mtd-dev/"
 SECRET_ARN = f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{SECRET}"
 
@@ -150,9 +166,17 @@ def _put(document: dict[str, Any], path: str, value: Any) -> None:
     document[last] = value
 
 
-def _role(world: World, name: str, statements: str) -> list[Resource]:
+def _network(world: World) -> list[Resource]:
+    gateway = [resource("aws:ec2/natGateway:NatGateway", {}, "nat")] if world.config["network"]["nat"] else []
+    if "bedrock" not in world.config:
+        return gateway
+    name = "com.amazonaws.us-east-1.bedrock-runtime"
+    return [*gateway, resource("aws:ec2/vpcEndpoint:VpcEndpoint", {"serviceName": name}, "bedrock")]
+
+
+def _role(name: str, statements: list[dict[str, Any]]) -> list[Resource]:
     role = resource("aws:iam/role:Role", {"name": name}, name)
-    policy = json.dumps({"Version": "2012-10-17", "Statement": world.program[statements]})
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     return [role, resource("aws:iam/rolePolicy:RolePolicy", {"policy": policy}, name, links={"role": [role]})]
 
 
@@ -161,6 +185,7 @@ def _environment(world: World, health: str) -> dict[str, str]:
     return {
         "SERVE_SETTINGS_YAML": world.text,
         "MLFLOW_TRACKING_URI": "http://tracking",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "HEALTH_URL": f"http://127.0.0.1:{port}{url}",
         "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(served.OBJECT_STORE_BYTES),
     }
@@ -171,7 +196,7 @@ def _ecs(world: World, *, gpus: bool) -> list[Resource]:
     task_gpus = served.gpus_needed(world.settings) if gpus else 0
     container = Container(
         name="ingress",
-        image=world.program["image"],
+        image=world.program.get("image") or world.image(gpus=gpus),
         log_group="logs",
         region="us-east-1",
         environment=_environment(world, served.READY),
@@ -181,7 +206,7 @@ def _ecs(world: World, *, gpus: bool) -> list[Resource]:
         memory=world.program["GPU_TASK_MEMORY"] if gpus else None,
         gpus=task_gpus,
     ).document()
-    roles = [*_role(world, "task", "statements"), *_role(world, "execution", "execution")]
+    roles = [*_role("task", world.granted()), *_role("execution", world.program["execution"])]
     size = {} if gpus else {key: str(value) for key, value in world.config["ecs"]["size"].items()}
     task = resource(
         "aws:ecs/taskDefinition:TaskDefinition",
@@ -253,7 +278,7 @@ def _door(port: int) -> dict[str, Any]:
 
 
 def _ray(world: World) -> list[Resource]:
-    images = ray_service.Images(world.program["image"], world.program.get("gpu_image", f"{REGISTRY}/serve-gpu:1"))
+    images = ray_service.Images(world.program.get("image") or world.image(), world.image(gpus=True))
     document = ray_service.ray_service("ingress", world.settings, images, _environment(world, served.READY))
     for group in document["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
         probe = group["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]
@@ -265,7 +290,7 @@ def _ray(world: World) -> list[Resource]:
     if "gpus" in chosen:
         taint = {"key": "nvidia.com/gpu", "value": "true", "effect": "NO_SCHEDULE"}
         nodes.append(_nodes("gpu", chosen["gpus"], {"accelerator": "nvidia"}, [taint]))
-    roles = _role(world, "pods", "statements")
+    roles = _role("pods", world.granted())
     identity = resource(
         "aws:eks/podIdentityAssociation:PodIdentityAssociation",
         {"namespace": "serving", "serviceAccount": "serving"},
@@ -290,14 +315,14 @@ def _nodes(name: str, sizes: Mapping[str, Any], labels: Mapping[str, str], taint
 
 def _function(world: World) -> list[Resource]:
     chosen = world.config["function"]
-    roles = _role(world, "function", "statements")
+    roles = _role("function", world.granted())
     variables = {"SERVE_SETTINGS_YAML": world.text, "MODEL_URI": f"s3://{BUCKET}/{chosen['model']}"}
     function = resource(
         "aws:lambda/function:Function",
         {
             "memorySize": chosen["memory"],
             "timeout": chosen["timeout_seconds"],
-            "imageUri": world.program["image"],
+            "imageUri": world.program.get("image") or world.image(),
             "environment": {"variables": variables},
         },
         "predict",
@@ -331,7 +356,7 @@ def _app(world: World) -> list[Resource]:
     ]
     container = {
         "name": "ingress",
-        "image": world.program["image"],
+        "image": world.program.get("image") or world.image(),
         "resources": {"cpu": cpu, "memory": f"{cpu * 2:.1f}Gi"},
         "env": [{"name": "SERVE_SETTINGS_YAML", "value": world.text}],
         "probes": probes,

@@ -330,7 +330,7 @@ def settings(routes: dict[str, list[str]]) -> Callable[[], Settings]:
 def test_a_name_with_no_route_but_to_an_encoder_is_a_model_and_its_memory_is_counted() -> None:
     found = settings({"vectors": ["tiny"], "mixed": ["tiny", "tiny"]})()
     assert found.encoders == {"vectors": "tiny"}
-    assert found.inline_memory_bytes == 2**29
+    assert found.inline_memory_bytes == 2 * 2**29
 
 
 @pytest.mark.parametrize("routes", [{"a": ["tiny"], "b": ["tiny"]}, {"a": ["tiny", "tiny"]}])

@@ -131,6 +131,16 @@ class TestResources:
         assert found["placement_group_bundles"] == [{"CPU": 2.0, "GPU": 1.0}, {"GPU": 1.0}, {"GPU": 1.0}]
         assert found["ray_actor_options"]["num_gpus"] == 0
 
+    @pytest.mark.parametrize("parallel", [1, 2])
+    def test_the_memory_that_it_needs_is_free_where_its_replica_is(self, folder: Path, parallel: int) -> None:
+        wanted = settings(folder, gpus=1.0, tensor_parallel=parallel, needs={"memory_gib": 4})
+        found = resources(wanted)
+        assert found["ray_actor_options"]["memory"] == 4 * 2**30
+        assert [each.get("memory") for each in found.get("placement_group_bundles", [])] == [4 * 2**30, None][
+            : 2 * (parallel - 1)
+        ]
+        assert wanted.gpus_in_all == parallel
+
     def test_more_calls_than_sequences(self, folder: Path) -> None:
         assert most_calls(settings(folder, sequences=4)) > 4
 
