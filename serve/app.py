@@ -106,14 +106,22 @@ def _model(name: str, settings: Settings, version: Version, registry: str, hub: 
 
 
 def _language_models(settings: Settings, sources: Mapping[str, Sources]) -> list[Application]:
-    """A deployment for each backend that has one of its own."""
+    """A deployment for each backend that has one of its own, and one that follows the models of the others."""
+    from serve.llm.deployed import follower
     from serve.llm.deployed.deployment import bind as bound
+    from serve.llm.deployed.follower import Followed
 
-    return [
-        bound(name, backend, on_loopback=settings.http.on_loopback, sources=sources.get(name))
-        for name, backend in settings.backends.items()
-        if isinstance(backend, Deployed)
+    engines = {name: backend for name, backend in settings.backends.items() if isinstance(backend, Deployed)}
+    followed = tuple(Followed(name, each, sources[name]) for name, each in engines.items() if each.followed)
+    on_loopback = settings.http.on_loopback
+    applications = [
+        bound(name, backend, on_loopback=on_loopback, sources=sources.get(name))
+        for name, backend in engines.items()
+        if not backend.followed
     ]
+    if followed:
+        applications.append(follower.bind(followed, uuid.uuid4().hex, on_loopback=on_loopback))
+    return applications
 
 
 def _resources(cpus: float, gpus: float = 0, memory: int = 0) -> dict[str, float]:

@@ -12,6 +12,7 @@ itself waits for requests on their way before it ends), autoscaling is told by `
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,15 @@ _installed: list[ASGIApp] = []
 def install(gateway: ASGIApp) -> None:
     """Answer this process's requests from ``gateway``."""
     _installed[:] = [gateway]
+
+
+def none_here() -> None:
+    """In a replica, before Serve starts its servers: start none for callers.
+
+    Serve would in the first deployment of each application, also of one without a route.
+    """
+    replica: Any = importlib.import_module("ray.serve._private.replica")
+    replica.RAY_SERVE_ENABLE_DIRECT_INGRESS = False
 
 
 def middlewares() -> list[Middleware]:

@@ -170,10 +170,12 @@ def _delete_applications() -> None:
 
     # One that did not come up can't be asked to go down; its processes end with Ray.
     with contextlib.suppress(Exception):
-        for name in ray_serve.status().applications:
-            ray_serve.delete(name, _blocking=False)
-        # Serve's own waiting looks once a second.
-        while ray_serve.status().applications:
+        # One may begin to start another just then.
+        while applications := ray_serve.status().applications:
+            for name, application in applications.items():
+                if application.status != "DELETING":
+                    ray_serve.delete(name, _blocking=False)
+            # Serve's own waiting looks once a second.
             time.sleep(LOOK_SECONDS)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from console import UserError
 from serve.llm.deployed.engine import Engine, Plan
-from serve.llm.deployed.sources import Sources, fetch, located
+from serve.llm.deployed.sources import Sources, fetch, located, renewed
 from serve.llm.huggingface.plan import plan as hugging_face
 from serve.llm.settings import Deployed, HuggingFace, Vllm
 from serve.llm.vllm.plan import plan as vllm
+
+logger = logging.getLogger("ray.serve")
 
 
 class Planner(Protocol):
@@ -38,11 +42,23 @@ def plan(name: str, settings: Deployed, *, on_loopback: bool = False, sources: S
     return replace(planned, start=partial(_start_released, name, settings, sources, on_loopback))
 
 
+def fetched(name: str, sources: Sources) -> Sources:
+    """With the adapters of now, where they can be had: a replica may be started long after the service."""
+    try:
+        found = renewed(name, sources)
+        fetch(found)
+    except UserError as error:
+        logger.warning("%s; backend %s starts with what it was deployed with", error, name)
+        fetch(sources)
+        return sources
+    return found
+
+
 async def _start_released(name: str, settings: Deployed, sources: Sources, on_loopback: bool) -> Engine:
     """Run in a replica, whose machine may be another one: it verifies files of its own."""
     from serve.llm.deployed.released import ReleasedEngine
 
-    await asyncio.to_thread(fetch, sources)
+    sources = await asyncio.to_thread(fetched, name, sources)
     here = located(settings, sources)
     engine: Any = await ENGINES[type(settings)](name, here, on_loopback=on_loopback).start()
     released = ReleasedEngine(name, engine, sources)

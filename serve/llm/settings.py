@@ -32,7 +32,8 @@ class Deployed(Section):
     ``None`` for the model's own. ``sequences``: requests that one replica works on at once. ``cpus``, ``gpus``: of each
     replica. ``needs``: of each replica, with its engine's processes; Ray places it only where that memory is free, and
     the fit check holds it against the nodes of a stack. ``dollars_per_hour``: what one replica costs while it works,
-    for the ledger; ``None``: not known.
+    for the ledger; ``None``: not known. ``follow_seconds``: how often it is looked which versions aliases name.
+    ``start_seconds``: how long its processes may take to be ready.
     """
 
     kind: str
@@ -45,12 +46,20 @@ class Deployed(Section):
     replicas: int = Field(default=1, ge=1)
     needs: Needs = Needs()
     dollars_per_hour: Dollars | None = None
+    follow_seconds: float = Field(default=5, ge=0.1)
+    start_seconds: float = Field(default=600, gt=0)
 
     @model_validator(mode="after")
     def _has_the_gpus_that_it_needs(self) -> Self:
         if self.needs.of_gpus and not self.gpus:
             raise ValueError("needs names a GPU's memory or capability, expected gpus above 0")
         return self
+
+    @property
+    def followed(self) -> bool:
+        """Whether the model is what an alias names. Raises: VersionNotFound: it begins like a version, and is none."""
+        reference = Reference.parse(self.model)
+        return reference is not None and bool(reference.alias)
 
     @property
     def gpus_in_all(self) -> float:
@@ -67,9 +76,8 @@ class Vllm(Deployed):
     """vLLM.
 
     ``cache_gib``: of the KV cache, on a CPU. ``adapters``: LoRA, name → folder or version of the registry; each is a
-    model of this backend by its name. ``follow_seconds``: how often it is looked which versions their aliases name.
-    ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of vLLM's engine. ``start_seconds``:
-    how long its processes may take to be ready.
+    model of this backend by its name. ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of
+    vLLM's engine.
     """
 
     kind: Literal["vllm"]
@@ -77,10 +85,8 @@ class Vllm(Deployed):
     cache_gib: float = Field(default=1.0, gt=0)
     prefix_cache: bool = True
     adapters: dict[ModelName, str] = Field(default_factory=dict)
-    follow_seconds: float = Field(default=5, ge=0.1)
     tool_parser: str | None = Field(default=None, min_length=1)
     arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    start_seconds: float = Field(default=600, gt=0)
 
     @property
     def gpus_in_all(self) -> float:

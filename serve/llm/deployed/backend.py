@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
 from serve.llm.backend import Body, Completed, Operation, Tokens
+from serve.llm.deployed.generations import State, generations, serving, states
 from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
 from serve.llm.deployed.refusals import FAILED
 
@@ -27,8 +29,8 @@ PAUSE_SECONDS = 0.1
 STATE_SECONDS = 1.0
 """How long what is known of the deployment holds."""
 
-ANSWERING = frozenset({"RUNNING", "UPDATING", "STOPPING"})
-"""Serve's states of a replica."""
+STALE_SECONDS = 3.0
+"""How long what is known of where it runs holds: what is to go is kept for longer (``SETTLE_SECONDS``)."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -36,18 +38,20 @@ logger = logging.getLogger("ray.serve")
 class DeployedBackend:
     """See :class:`serve.llm.backend.Backend`.
 
-    ``deployment``: its name, ``application``: the Serve application that it is in, this process's where ``None``.
+    ``deployment``: its name. ``application``: the Serve application that it is in, this process's where ``None``.
+    ``followed``: it is in one for each version of its model, and the newest that is up is called.
     """
 
-    def __init__(self, name: str, deployment: str, *, application: str | None = None) -> None:
+    def __init__(self, name: str, deployment: str, *, application: str | None = None, followed: bool = False) -> None:
         self._name = name
         self._deployment = deployment
+        self._followed = followed
         self._application = application
-        self._handle: Any = None
-        self._able = False
-        self._looked = -STATE_SECONDS
+        self._handles: dict[str, Any] = {}
+        self._able: frozenset[str] = frozenset()
+        self._looked = -math.inf
         self._looking = asyncio.Lock()
-        self._lookup: asyncio.Task[int] | None = None
+        self._lookup: asyncio.Task[Mapping[str, State]] | None = None
 
     @property
     def name(self) -> str:
@@ -58,12 +62,12 @@ class DeployedBackend:
             if time.monotonic() - self._looked >= STATE_SECONDS:
                 await self._look()
                 self._looked = time.monotonic()
-        return self._able
+        return self._application in self._able
 
     async def _look(self) -> None:
         """One look at a time: Serve's own has no time limit, and each holds a thread."""
         if self._lookup is None:
-            self._lookup = asyncio.get_running_loop().create_task(asyncio.to_thread(self._replicas))
+            self._lookup = asyncio.get_running_loop().create_task(asyncio.to_thread(states, self._deployment))
         lookup = self._lookup
         if not (await asyncio.wait({lookup}, timeout=STATE_SECONDS))[0]:
             return
@@ -71,7 +75,15 @@ class DeployedBackend:
         if (error := lookup.exception()) is not None:
             logger.warning("backend %s: its state can't be read: %r", self._name, error)
         else:
-            self._able = lookup.result() > 0
+            self._seen(lookup.result())
+
+    def _seen(self, found: Mapping[str, State]) -> None:
+        self._able = frozenset(name for name, state in found.items() if state.answering)
+        if not self._followed:
+            self._application = self._own()
+        elif (current := serving(generations(found, self._name))) is not None:
+            self._application = current.application
+        self._handles = {name: handle for name, handle in self._handles.items() if name in found}
 
     async def run(self, operation: Operation, body: Body) -> Completed | DeployedStream:
         try:
@@ -83,15 +95,18 @@ class DeployedBackend:
                 return await self._run(operation, text)
             except _ReplicaGone as error:
                 logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, error.__cause__)
+                # It may be that it runs elsewhere now.
+                self._looked = -math.inf
                 await asyncio.sleep(PAUSE_SECONDS * attempt)
         return await self._run(operation, text)
 
     async def close(self) -> None:
-        """Its handle's is all there is, and Serve keeps that."""
+        """Its handles are all there is, and Serve keeps those."""
 
     async def _run(self, operation: Operation, body: bytes) -> Completed | DeployedStream:
-        call = self._call(operation, body)
-        first = await self._first(call)
+        application = await self._where()
+        call = self._call(application, operation, body)
+        first = await self._first(call, application)
         if isinstance(first, Chunks):
             return DeployedStream(call, first)
         if isinstance(first, Whole):
@@ -99,39 +114,46 @@ class DeployedBackend:
             return Completed(document, _used(document), first.version or None)
         raise Unavailable(f"backend {self._name} said nothing")
 
-    def _call(self, operation: Operation, body: bytes) -> _Call:
+    def _own(self) -> str:
+        return self._application or str(ray_serve.get_replica_context().app_name)
+
+    async def _where(self) -> str:
+        """The application to call: where that changes, never one that may have gone since it was last looked."""
+        if not self._followed:
+            return self._own()
+        if self._application is None or time.monotonic() - self._looked > STALE_SECONDS:
+            await self.ready()
+        if self._application is None:
+            raise Unavailable(f"backend {self._name} is not there just now")
+        return self._application
+
+    def _call(self, application: str, operation: Operation, body: bytes) -> _Call:
         try:
-            if self._handle is None:
+            if application not in self._handles:
                 # Made where it is used: there Serve knows how this process sends arguments.
-                handle: Any = ray_serve.get_deployment_handle(self._deployment, self._application)
-                self._handle = handle.options(stream=True)
-            return _Call(self._name, self._handle.run.remote(operation, body))
+                handle: Any = ray_serve.get_deployment_handle(self._deployment, application)
+                self._handles[application] = handle.options(stream=True)
+            return _Call(self._name, self._handles[application].run.remote(operation, body))
         except Exception as error:
             logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
             raise Unavailable(f"backend {self._name} is not there") from error
 
-    async def _first(self, call: _Call) -> Message | None:
+    async def _first(self, call: _Call, application: str) -> Message | None:
         """The first message. Where no replica runs a handle waits for one, which may take minutes; this does not."""
         message = asyncio.get_running_loop().create_task(call.next())
         try:
             while not (await asyncio.wait({message}, timeout=STATE_SECONDS))[0]:
-                if not await self.ready():
-                    raise Unavailable(f"backend {self._name} is not there just now")
+                await self.ready()
+                if application not in self._able:
+                    # Where another one answers, it is asked.
+                    elsewhere = application != self._application
+                    raise _ReplicaGone(self._name) if elsewhere else Unavailable(f"backend {self._name} is not there")
             return message.result()
         except BaseException:
             # Also where the message has come, and whoever waited for it was cancelled in the same moment.
             call.cancel()
             message.cancel()
             raise
-
-    def _replicas(self) -> int:
-        """Those that answer: also one that is to go answers what it has."""
-        application = self._application or ray_serve.get_replica_context().app_name
-        found = ray_serve.status().applications.get(application)
-        deployment = found.deployments.get(self._deployment) if found is not None else None
-        if deployment is None:
-            return 0
-        return sum(count for state, count in deployment.replica_states.items() if state in ANSWERING)
 
 
 class DeployedStream:

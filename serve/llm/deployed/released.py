@@ -71,9 +71,12 @@ class ReleasedEngine:
     async def answer(
         self, operation: Operation, body: Body, tally: Tally
     ) -> Whole | Refused | AsyncIterator[str | Refused]:
-        loaded = self._current.get(str(body.get("model")))
+        model = str(body.get("model"))
+        loaded = self._current.get(model)
         if loaded is None:
-            tally.version = self._sources.label
+            base = self._sources.label
+            # An adapter in a folder is no version, and what it makes is not the model's alone.
+            tally.version = f"{base}+{model}" if base and model != self._name else base
             return await self._engine.answer(operation, body, tally)
         tally.version = loaded.adapter.label
         loaded.running += 1

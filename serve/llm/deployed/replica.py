@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from dataclasses import replace
 import orjson
 
 from console import stage
-from serve import loopback
+from serve import direct, loopback, replica_log
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.engine import Engine, Plan, Tally
 from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
@@ -31,6 +32,8 @@ class EngineReplica:
     ) -> None:
         if on_loopback:
             loopback.bind_replica()
+        direct.none_here()
+        replica_log.write_at_once(logging.WARNING)
         # Before the engine's library and torch are imported, which read it once.
         os.environ.update(plan.environment)
         with stage(f"load {name}"):

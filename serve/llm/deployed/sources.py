@@ -1,16 +1,16 @@
 """Models and adapters of backends that are versions in the registry: resolved, verified, fetched to where they run.
 
-A replica keeps the version of its model that was resolved when the service started, also where it is started anew; of
-an adapter that is named by an alias it has what the alias names then.
+A replica keeps the version of its model, also where it is started anew: another one is other replicas'
+(``serve.llm.deployed.follower``). Of an adapter that is named by an alias it has what the alias names then.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from console import stage
 from serve.llm.deployed.engine import EngineSettingsError
@@ -121,6 +121,29 @@ def version_of(
     if base is not None and version.base_digest not in ("", base.manifest_digest):
         raise EngineSettingsError(name, f"{label(version)} was fine-tuned from another model than {label(base)}")
     return version
+
+
+def model_of(name: str, settings: Deployed, bundles: Bundles) -> BundleVersion:
+    """The version that a backend's model is now, which is one of the registry.
+
+    Raises:
+        EngineSettingsError, RegistryError: as in :func:`version_of`.
+    """
+    return version_of(name, bundles, cast("Reference", Reference.parse(settings.model)), "language-model")
+
+
+def renewed(name: str, sources: Sources) -> Sources:
+    """With the adapters that their references name now.
+
+    Raises:
+        EngineSettingsError, RegistryError: as in :func:`version_of`.
+    """
+    bundles = Bundles(sources.uri)
+    adapters = {
+        each: replace(adapter, version=version_of(name, bundles, adapter.reference, "adapter", sources.model))
+        for each, adapter in sources.adapters.items()
+    }
+    return replace(sources, adapters=adapters)
 
 
 def fetch(sources: Sources) -> None:

@@ -14,6 +14,7 @@ from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.released import ReleasedEngine
 from serve.llm.deployed.sources import Sources, located, resolved
+from serve.llm.engines import fetched
 from serve.llm.settings import Vllm
 from training.bundle import BASE_DIGEST_TAG, Bundles
 from training.registry import RegistryError, client, local_uri
@@ -131,6 +132,15 @@ class TestFollowed:
 
         asyncio.run(work())
 
+    def test_an_adapter_in_a_folder_is_named_beside_its_model(self, bundles: Bundles, cache: Path) -> None:
+        async def work() -> None:
+            engine = Engine()
+            engine.loaded.add("mine")
+            async with following(bundles, cache, engine) as released:
+                assert await ask(released, "mine") == ("mine", "base/1+mine")
+
+        asyncio.run(work())
+
     def test_a_version_is_unloaded_when_its_last_request_has_ended(self, bundles: Bundles, cache: Path) -> None:
         async def work() -> None:
             engine = Engine()
@@ -195,6 +205,14 @@ class TestResolved:
         assert "✓ verify registry:base@champion" in said
         assert "✓ verify registry:facts@live" in said
         assert "version 1, SHA-256 " in said
+
+    def test_a_replica_that_starts_later_has_the_adapters_of_then(self, bundles: Bundles, cache: Path) -> None:
+        before = sources(bundles, cache)
+        bundles.set_alias("facts", "live", "2")
+        assert fetched("own", before).adapters["tuned"].label == "facts/2"
+        # Of another model.
+        bundles.set_alias("facts", "live", "3")
+        assert fetched("own", before).adapters["tuned"].label == "facts/1"
 
     def test_folders_take_the_place_of_versions(self, bundles: Bundles, cache: Path) -> None:
         here = located(settings(), sources(bundles, cache))
