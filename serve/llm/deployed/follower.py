@@ -123,6 +123,7 @@ class Following:
         try:
             await self._advance(found, current, following)
         except StartFailed:
+            # The first one's, beside which nothing answers.
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, what answers goes on
             self._say(error)
