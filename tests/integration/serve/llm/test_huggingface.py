@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,20 @@ from typing import Any
 import httpx
 import pytest
 import ray
-import uvicorn
 from openai import OpenAI
 from ray import serve as ray_serve
 
-from serve.context import RequestContext
 from serve.gateway.errors import BackendError, Unavailable
-from serve.llm.backend import Completed, Operation, Stream, Tokens
+from serve.llm.backend import Completed, Tokens
 from serve.llm.deployed.backend import DeployedBackend, DeployedStream
 from serve.llm.deployed.deployment import deployment_name
 from serve.llm.settings import HuggingFace
 from tests.integration.serve import processes
-from tests.integration.serve.llm import calls, vllm_on_ray
+from tests.integration.serve.llm import calls, gateway, vllm_on_ray, weather
 from tests.integration.serve.llm.calls import NAME, chat, stream, text, until_none, whole
 from tests.integration.serve.llm.vllm_on_ray import Run
+from tests.integration.serve.llm.weather import FORCED, LEARNT, PARIS, WEATHER, asked_for
 from tests.integration.serve.llm.wrong_bodies import WRONG
-from tests.unit.serve.language import house, listening, until
 
 pytestmark = pytest.mark.integration
 
@@ -45,59 +43,6 @@ SCHEMA = {
     "required": ["city", "people"],
     "additionalProperties": False,
 }
-
-
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "weather",
-        "description": "The weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string", "maxLength": 20}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
-FORCED = {"type": "function", "function": {"name": "weather"}}
-
-TEMPLATE = """
-{%- if messages[0]['role'] != 'system' %}<|im_start|>system
-You are a helpful AI assistant named SmolLM, trained by Hugging Face
-{%- if tools %}
-You may call these tools:
-{% for tool in tools %}{{ tool | tojson }}
-{% endfor %}{% endif %}<|im_end|>
-{% endif %}
-{%- for message in messages %}<|im_start|>{{ message['role'] }}
-{{ message['content'] }}
-{%- for call in message['tool_calls'] %}<tool_call>
-{"name": "{{ call['function']['name'] }}", "arguments": {{ call['function']['arguments'] | tojson }}}
-</tool_call>{% endfor %}<|im_end|>
-{% endfor %}
-{%- if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
-"""The model's own, with a place for tools and their calls."""
-
-
-def asked_for(city: str, weather: str | None = None) -> list[dict[str, Any]]:
-    """A question, and how it was answered by a call."""
-    question = {"role": "user", "content": f"What is the weather in {city}?"}
-    if weather is None:
-        return [question]
-    call = {"name": "weather", "arguments": json.dumps({"city": city})}
-    return [
-        question,
-        {"role": "assistant", "content": None, "tool_calls": [{"id": city, "type": "function", "function": call}]},
-        {"role": "tool", "tool_call_id": city, "content": weather},
-        {"role": "assistant", "content": f"It is {weather}."},
-    ]
-
-
-PARIS = asked_for("Paris")
-LEARNT = asked_for("Rome", "sunny")
-"""What so small a model needs to call a tool by itself."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +61,9 @@ def run() -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, with a template that has a place for tools."""
-    folder = tmp_path_factory.mktemp("model")
-    for file in vllm_on_ray.model().iterdir():
-        (folder / file.name).symlink_to(file)
-    template = folder / "chat_template.jinja"
-    template.unlink()
-    template.write_text(TEMPLATE)
-    return folder
+def both(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Served]]:
+    folder = weather.model(tmp_path_factory.mktemp("model"))
 
-
-@pytest.fixture(scope="module")
-def both(run: Run, folder: Path) -> Iterator[Mapping[str, Served]]:
     def deployed(way: str) -> Served:
         given = settings(model=str(folder), batching=way == "batched", tool_parser="hermes")
         return Served(vllm_on_ray.deploy(NAME, given, way), way)
@@ -155,27 +90,8 @@ def settings(**fields: Any) -> HuggingFace:
 
 @pytest.fixture
 def client(batched: Served, run: Run, tmp_path: Path) -> Iterator[OpenAI]:
-    """OpenAI's own, of a gateway before the batched one."""
-    made = house(tmp_path / "log", seconds=120)
-
-    async def through(
-        operation: Operation, body: Mapping[str, Any], context: RequestContext, request_id: str
-    ) -> Completed | Stream:
-        context.model, context.version = NAME, NAME
-        return await DeployedBackend(NAME, DEPLOYMENT, application="batched").run(operation, body)
-
-    made.plane.run = through  # type: ignore[method-assign]
-
-    def start(server: uvicorn.Server) -> Callable[[], None]:
-        # Where the other tests call it: Serve gives the same handle to all, and it belongs to the first one's loop.
-        async def begin() -> asyncio.Task[None]:
-            return asyncio.get_running_loop().create_task(server.serve())
-
-        serving = run(begin())
-        return lambda: until(serving.done)
-
-    with listening(made, start=start):
-        yield made.client()
+    with gateway.before(batched.backend, run, tmp_path / "log") as found:
+        yield found
 
 
 async def chunks(served: Served, body: dict[str, Any]) -> tuple[list[dict[str, Any]], Tokens]:
