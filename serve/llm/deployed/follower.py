@@ -30,7 +30,7 @@ from training.bundle import Bundles, BundleVersion
 
 DEPLOYMENT = "follower"
 
-SETTLE_SECONDS = 6.0
+SETTLE_SECONDS = 10.0
 """How long two are kept that both could answer: each ingress process looks more often where requests are to go."""
 
 MOST_DRAIN_SECONDS = 600.0
