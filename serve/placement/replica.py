@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ray import serve as ray_serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serve import loopback
 from serve.context import RequestContext
 from serve.gateway.errors import NotReady, Overloaded, RequestTimeout
+from serve.handles import handle_of
 from serve.hub import SharedHub
 from serve.placement.base import Inputs, Outputs, Watch, unwatched
 from serve.placement.busy import BusyTime
@@ -153,13 +153,8 @@ class Remote:
 
     @classmethod
     async def connect(cls, name: str, version: str, settings: ModelSettings, watch: Watch = unwatched) -> Remote:
-        """Wait for the deployment's first replica.
-
-        The handle is made here and not where the application is bound: Serve decides in the process
-        that makes a handle how it passes arguments, and here it knows the throughput settings, by
-        which they go by value over gRPC instead of through the object store.
-        """
-        handle: Any = ray_serve.get_deployment_handle(model_deployment(name))
+        """Wait for the deployment's first replica."""
+        handle = handle_of(model_deployment(name))
         metadata = await handle.describe.remote(version)
         calls = settings.calls * settings.most_replicas
         coalescer = Coalescer(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import serve as ray_serve
 
+from serve.handles import handle_of
 from serve.llm.deployed.deployment import bind, deployment_name
 from serve.llm.deployed.generations import Generation, State, generations, going, states
 from serve.llm.deployed.sources import Sources
@@ -62,6 +63,6 @@ class Applications:
         """Requests in its engines. It does not block: a handle belongs to the event loop that it is called on."""
         name = generation.application
         if name not in self._handles:
-            self._handles[name] = ray_serve.get_deployment_handle(self._deployment, name)
+            self._handles[name] = handle_of(self._deployment, name)
         counts: list[int] = await self._handles[name].broadcast("running").results_async(timeout_s=COUNT_SECONDS)
         return sum(counts)

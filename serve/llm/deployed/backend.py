@@ -16,6 +16,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
+from serve.handles import handle_of
 from serve.llm.backend import Body, Completed, Operation, Tokens
 from serve.llm.deployed.generations import State, generations, serving, states
 from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
@@ -27,7 +28,7 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 
 STATE_SECONDS = 1.0
-"""How long what is known of the deployment holds."""
+"""How long it holds that nothing answers, and how long is waited before it is looked whether anything does."""
 
 STALE_SECONDS = 3.0
 """How long what is known of where it runs holds: what is to go is kept for longer (``SETTLE_SECONDS``)."""
@@ -58,11 +59,15 @@ class DeployedBackend:
         return self._name
 
     async def ready(self) -> bool:
+        await self._known(STALE_SECONDS if self._application in self._able else STATE_SECONDS)
+        return self._application in self._able
+
+    async def _known(self, seconds: float) -> None:
+        """See that what is known is no older."""
         async with self._looking:
-            if time.monotonic() - self._looked >= STATE_SECONDS:
+            if time.monotonic() - self._looked >= seconds:
                 await self._look()
                 self._looked = time.monotonic()
-        return self._application in self._able
 
     async def _look(self) -> None:
         """One look at a time: Serve's own has no time limit, and each holds a thread."""
@@ -121,8 +126,7 @@ class DeployedBackend:
         """The application to call: where that changes, never one that may have gone since it was last looked."""
         if not self._followed:
             return self._own()
-        if self._application is None or time.monotonic() - self._looked > STALE_SECONDS:
-            await self.ready()
+        await self._known(STATE_SECONDS if self._application is None else STALE_SECONDS)
         if self._application is None:
             raise Unavailable(f"backend {self._name} is not there just now")
         return self._application
@@ -130,9 +134,7 @@ class DeployedBackend:
     def _call(self, application: str, operation: Operation, body: bytes) -> _Call:
         try:
             if application not in self._handles:
-                # Made where it is used: there Serve knows how this process sends arguments.
-                handle: Any = ray_serve.get_deployment_handle(self._deployment, application)
-                self._handles[application] = handle.options(stream=True)
+                self._handles[application] = handle_of(self._deployment, application, stream=True)
             return _Call(self._name, self._handles[application].run.remote(operation, body))
         except Exception as error:
             logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
@@ -143,7 +145,7 @@ class DeployedBackend:
         message = asyncio.get_running_loop().create_task(call.next())
         try:
             while not (await asyncio.wait({message}, timeout=STATE_SECONDS))[0]:
-                await self.ready()
+                await self._known(STATE_SECONDS)
                 if application not in self._able:
                     # Where another one answers, it is asked.
                     elsewhere = application != self._application

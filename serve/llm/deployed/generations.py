@@ -7,11 +7,11 @@ model's alias (``serve.llm.deployed.follower``) read from it which there are, an
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from ray import serve as ray_serve
+from typing import Any
 
 from serve.llm.settings import Deployed
 from training.bundle import BundleVersion
@@ -73,19 +73,26 @@ def digest_of(settings: Deployed, model: BundleVersion, deployed: str) -> str:
 
 def going(application: str) -> bool:
     """Whether an application is ended, or has been."""
-    found = ray_serve.status().applications.get(application)
-    return found is None or found.status.value == DELETING
+    found = _applications().get(application)
+    return found is None or found["status"] == DELETING
 
 
 def states(deployment: str) -> dict[str, State]:
     """All applications, with their deployment of this name. Raises what Serve does where its controller is away."""
     found = {}
-    for name, application in ray_serve.status().applications.items():
-        here = application.deployments.get(deployment)
-        replicas = here.replica_states.items() if here is not None else ()
-        answering = sum(count for state, count in replicas if state in ANSWERING)
-        message = (here.message if here is not None else "") or application.message
-        found[name] = State(application.status.value, answering, message, application.last_deployed_time_s)
+    for name, application in _applications().items():
+        here = application["deployments"].get(deployment, {})
+        answering = sum(replica["state"] in ANSWERING for replica in here.get("replicas", ()))
+        message = here.get("message") or application["message"]
+        found[name] = State(application["status"], answering, message, application["last_deployed_time_s"])
+    return found
+
+
+def _applications() -> Mapping[str, Mapping[str, Any]]:
+    """What ``ray.serve.status()`` makes its answer of; that takes as long as a hundred tokens on their way."""
+    context: Any = importlib.import_module("ray.serve.context")
+    client = context._get_global_client(raise_if_no_controller_running=False)
+    found: Mapping[str, Mapping[str, Any]] = client.get_serve_details()["applications"] if client is not None else {}
     return found
 
 

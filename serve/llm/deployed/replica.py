@@ -23,6 +23,10 @@ AT_ONCE = 2
 GATHER_SECONDS = 0.06
 """How long later ones gather chunks. A message costs more than the chunks in it, and nobody reads faster."""
 
+BUSY_GATHER_SECONDS = 0.16
+BUSY = 16
+"""Where so many requests are worked on at once: each of them is slower, and what their messages cost slows all."""
+
 
 class EngineReplica:
     """What Serve calls. ``name``: of the backend."""
@@ -65,6 +69,12 @@ class EngineReplica:
             engine.shutdown()
 
 
+def gather_seconds(running: int) -> float:
+    """``running``: requests that the engine works on."""
+    share = min(running / BUSY, 1)
+    return GATHER_SECONDS + share * (BUSY_GATHER_SECONDS - GATHER_SECONDS)
+
+
 class _Call:
     """Runs a request in a task of its own, and gathers what comes of it."""
 
@@ -87,7 +97,7 @@ class _Call:
         while True:
             await self._news.wait()
             if sent >= AT_ONCE and not self._task.done():
-                await asyncio.wait({self._task}, timeout=GATHER_SECONDS)
+                await asyncio.wait({self._task}, timeout=gather_seconds(self._engine.running()))
             self._news.clear()
             ended = self._task.done()
             if self._lines:
