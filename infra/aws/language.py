@@ -79,7 +79,7 @@ def parallel(settings: Settings) -> int:
 
 def start_seconds(settings: Settings) -> float:
     """How long an engine may take until it answers."""
-    return max((each.start_seconds for each in on_gpus(settings).values() if isinstance(each, Vllm)), default=0)
+    return max((each.start_seconds for each in on_gpus(settings).values()), default=0)
 
 
 def gpu_image(settings: Settings) -> str:

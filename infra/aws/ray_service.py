@@ -148,7 +148,9 @@ def _replicas(settings: Settings, *, gpus: bool) -> Iterator[_Replicas]:
             lowest = model.autoscaling.lowest if model.autoscaling else model.replicas
             yield _Replicas(lowest, model.most_replicas, model.cpus, model.gpus, model.needs.memory_bytes)
     for each in language.on_gpus(settings).values() if gpus else ():
-        yield _Replicas(each.replicas, each.replicas, each.cpus, each.gpus_in_all, each.needs.memory_bytes)
+        # A version that an alias names anew starts beside the one before it.
+        most = each.replicas * (2 if each.followed else 1)
+        yield _Replicas(each.replicas, most, each.cpus, each.gpus_in_all, each.needs.memory_bytes)
 
 
 def _pods(replicas: Iterator[_Replicas]) -> Pods:

@@ -53,8 +53,7 @@ def misfits(name: str, **sections: Any) -> list[Misfit]:
             [
                 "ECS service ingress-cpu",
                 "ECS service ingress-gpu",
-                "RayService kuberay-service",
-                "RayService kuberay-service",
+                *["RayService kuberay-service"] * 3,
                 "Lambda function function",
                 "Container App azure-apps",
             ],
@@ -95,7 +94,7 @@ def test_a_model_built_for_another_gpu_is_refused_on_both_ways_to_serve(
 ) -> None:
     model = {"placement": "replica", "gpus": 1, "needs": {"gpu_memory_gib": 30, "compute_capability": "8.9"}}
     file = served(monkeypatch, tmp_path, models={"flight-delay": {}, "images": model})
-    only_aws = {"serving": file, "azure": None}
+    only_aws = {"serving": file, "azure": None, "ledger": None}
     found = [each for each in misfits("prod", **only_aws) if each.check == "gpus"]
     changes = {change.path: change.value for each in found for change in each.changes}
     assert changes == {"ecs.gpus.instance_type": "g6e.xlarge", "eks.gpus.instance_type": "g6e.xlarge"}

@@ -156,9 +156,15 @@ class TestRoom:
 
     def test_engines_get_pods_with_their_gpus_and_their_memory(self) -> None:
         group = groups(made(**LANGUAGE, usage={"ledger": None}))["gpu"]
-        assert (group["minReplicas"], group["maxReplicas"], group["rayStartParams"]["num-gpus"]) == (1, 1, "1")
+        # As many again may come, for a version that the alias names anew.
+        assert (group["minReplicas"], group["maxReplicas"], group["rayStartParams"]["num-gpus"]) == (1, 2, "1")
         found = container(group["template"]["spec"])
         assert found["resources"]["limits"] == {"cpu": "2", "memory": "6144Mi", "nvidia.com/gpu": "1"}
+
+    def test_an_engine_of_one_version_never_has_more_pods_than_replicas(self) -> None:
+        own = {**LANGUAGE["backends"]["own"], "model": "registry:chat/3"}
+        found = made(**{**LANGUAGE, "backends": {**LANGUAGE["backends"], "own": own}}, usage={"ledger": None})
+        assert groups(found)["gpu"]["maxReplicas"] == 1
 
     def test_an_engine_that_is_divided_gets_pods_with_all_its_gpus_and_shared_memory_for_them(self) -> None:
         own = {**LANGUAGE["backends"]["own"], "tensor_parallel": 4}

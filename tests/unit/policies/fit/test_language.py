@@ -42,7 +42,7 @@ FITTING: list[tuple[str, Edit]] = [
     ("instances", own()),
     ("ray", own()),
     ("instances", own(kind="huggingface")),
-    ("ray", own(gpus=1, tensor_parallel=1, replicas=2)),
+    ("ray", own(model="registry:chat/3", replicas=2)),
     ("fargate", on_both(bought(), listed())),
     ("ray", on_both(bought(), listed())),
     ("fargate", on_both(bought(model=PROFILE), listed(profiles=[PROFILE], profile_regions=["us-east-1", "us-west-2"]))),
@@ -155,6 +155,13 @@ BROKEN = [
             "the L4 of g6.xlarge has 22888 MiB",
             "instance_type: g6e.xlarge",
         ),
+    ),
+    # A version that the alias names anew starts beside the one before it, and a cluster that takes over beside both.
+    Broken(
+        "ray",
+        own(replicas=2),
+        "replicas",
+        ("those of the cluster that takes over need 6 instances", "(g6.2xlarge) has at most 4", "eks.gpus.most: 6"),
     ),
     Broken(
         "ray",
