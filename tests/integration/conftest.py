@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration import finetuned
 from tests.integration.finetuned import Tuned
+
+# On two cores: torch's threads spin while they wait, and each of MLflow's servers keeps eight processes for jobs that
+# nobody gives it. Here as well as in whatever the tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 FOLDER = Path(__file__).parent.relative_to(Path(__file__).parents[2]).as_posix()
 
