@@ -277,8 +277,10 @@ def left_out(folder: Path) -> list[str]:
 def files_of(folder: Path) -> Iterator[str]:
     """Each file's path below ``folder``, with ``/``, in order, but for what is :func:`left_out`.
 
+    A link to a file is that file by the link's name, as in a hub's cache.
+
     Raises:
-        NotABundle: one is no ordinary file, such as a link, or is of a kind that may be code.
+        NotABundle: one is no ordinary file, such as a link to a folder, or is of a kind that may be code.
     """
     without = left_out(folder)
     for file in sorted(folder.rglob("*")):
@@ -303,9 +305,9 @@ def notices_of(folder: Path) -> list[Path]:
 
 def _require_data(folder: Path, file: Path) -> None:
     name = file.relative_to(folder).as_posix()
-    # A link may lead to what is not meant for others.
-    if file.is_symlink() or not file.is_file():
-        raise NotABundle(f"{folder} can't be registered: {name} is no ordinary file")
+    if not file.is_file():
+        said = "a link to no ordinary file" if file.is_symlink() else "no ordinary file"
+        raise NotABundle(f"{folder} can't be registered: {name} is {said}")
     if file.suffix not in SUFFIXES and file.name not in TEXTS:
         expected = ", ".join(sorted(SUFFIXES))
         raise NotABundle(f"{folder} can't be registered: {name} may be code: expected files of the kinds {expected}")

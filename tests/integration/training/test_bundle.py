@@ -17,6 +17,7 @@ from tokenizers.models import WordLevel
 from serve.releases.bundles import fetch_bundle
 from tests.integration.serve.conftest import register
 from tests.unit.serve import tiny
+from tests.unit.training import hub
 from tests.unit.training.finetune.tokenizers import tokenizer
 from training import encoder, tracking
 from training.__main__ import main
@@ -196,16 +197,25 @@ def test_what_is_hidden_at_the_top_or_an_earlier_manifest_is_left_out_and_named(
     assert left_out(folder) == [name.partition("/")[0]]
 
 
+@pytest.mark.parametrize("cached", [False, True])
 def test_a_hub_s_download_is_imported_as_it_is(
-    registry: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cached: bool,
+    registry: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = write(tmp_path / "made", {**FILES, "LICENSE": b"x", ".gitattributes": b"x", ".cache/model.lock": b""})
     tokenizer().save_pretrained(str(folder))
+    if cached:
+        folder = hub.snapshot(folder, tmp_path / "cache")
+    name = f"downloaded-{cached}".lower()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry[0])
-    assert main(["import-model", "downloaded", "--folder", str(folder)]) == 0
+    assert main(["import-model", name, "--folder", str(folder)]) == 0
     assert re.search(r"MB; left out: \.cache, \.gitattributes$", capsys.readouterr().out, re.MULTILINE)
     found = Bundles(registry[0])
-    manifest = found.download(found.resolve("downloaded", "champion"), tmp_path / "copy")
+    manifest = found.download(found.resolve(name, "champion"), tmp_path / "copy")
+    assert (tmp_path / "copy" / "LICENSE").read_bytes() == b"x"
     assert {*FILES, "LICENSE", "tokenizer.json"} <= set(manifest.files)
     assert not any(name.startswith(".") for name in manifest.files)
 
@@ -218,11 +228,11 @@ def test_a_license_is_registered(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "target"),
-    [("passwords.txt", "/etc/passwd"), ("onnx", "/etc"), ("1_Pooling/more", "/etc"), ("nowhere.txt", "/nowhere")],
+    [("onnx", "/etc"), ("1_Pooling/more", "/etc"), ("nowhere.txt", "/nowhere"), ("device.txt", "/dev/null")],
 )
-def test_a_link_is_not_registered(tmp_path: Path, name: str, target: str) -> None:
+def test_a_link_to_what_is_no_file_is_not_registered(tmp_path: Path, name: str, target: str) -> None:
     (write(tmp_path / "made") / name).symlink_to(target)
-    with pytest.raises(NotABundle, match=f"{name} is no ordinary file"):
+    with pytest.raises(NotABundle, match=f"{name} is a link to no ordinary file"):
         manifest_of(tmp_path / "made", "adapter")
 
 
@@ -346,11 +356,12 @@ class TestName:
 
 
 def test_an_encoder_s_version_has_its_folder_s_licence(registry: tuple[str, str], tmp_path: Path) -> None:
-    folder = write(tmp_path / "made", {"LICENSE": b"Apache License", "README.md": b"# Sentences"})
+    made = write(tmp_path / "made", {"LICENSE": b"Apache License", "README.md": b"# Sentences"})
+    folder = hub.snapshot(made, tmp_path / "cache")
     card = EncoderCard(dims=1, max_tokens=2, vocabulary=1, pad=0, normalized=True)
     words = Tokenizer(WordLevel({"a": 0}, unk_token="a"))
-    made = encoder.Encoder(torch.nn.Identity(), words, card, notices_of(folder))
-    version = encoder.publish("sentences", tiny.graph(), made, 0.0, registry[0])
+    found = encoder.Encoder(torch.nn.Identity(), words, card, notices_of(folder))
+    version = encoder.publish("sentences", tiny.graph(), found, 0.0, registry[0])
     manifest = Bundles(registry[0]).download(version, tmp_path / "copy")
     assert set(manifest.files) == {"LICENSE", "README.md", "encoder.json", "model.onnx", "tokenizer.json"}
     assert (tmp_path / "copy" / "LICENSE").read_bytes() == b"Apache License"

@@ -19,6 +19,7 @@ from tests.documentation import ROOT, examples, shape
 from tests.integration import finetuned
 from tests.integration.finetuned import BASE, HELD_OUT, LEARNED, NAME, STEPS, Tuned, conversations
 from tests.integration.training import in_process
+from tests.unit.training import hub
 from training.__main__ import main
 from training.bundle import BundleVersion
 from training.errors import TrainingFailed
@@ -144,15 +145,16 @@ class Merged:
 
 
 @pytest.fixture(scope="module")
-def merged(tuned: Tuned, tiny: Path, ray_cluster: str) -> Merged:
-    """By :data:`RECIPE`, from the same conversations as :func:`fit`."""
+def merged(tuned: Tuned, tiny: Path, ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Merged:
+    """By :data:`RECIPE`, from the same conversations as :func:`fit`, and from a model in a hub's cache."""
+    base = hub.snapshot(tiny, tmp_path_factory.mktemp("cache"))
     recipe = [
         word
         for field, value in RECIPE.model_dump(exclude_unset=True).items()
         for word in (f"--{field.replace('_', '-')}", str(value))
     ]
     flags = ("--data", "chat.jsonl", "--held-out", "held.jsonl", "--runs", "runs", "--merge", *recipe)
-    found = in_process.training(tuned.folder, "finetune", "whole", "--model", str(tiny), *flags)
+    found = in_process.training(tuned.folder, "finetune", "whole", "--model", str(base), *flags)
     assert found.returncode == 0, found.stderr
     version = tuned.bundles.resolve("whole", CHAMPION)
     [adapter] = (tuned.folder / "runs" / version.run_id).rglob(ADAPTER_FILE)

@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from tests.unit.serve.llm import encoders
 from tests.unit.serve.llm.encoders import write
+from tests.unit.training import hub
 from training import encoder
 from training.bundle import NotABundle
 from training.encoder import check_against_torch, export, read
@@ -38,14 +39,21 @@ def test_a_graph_that_can_not_be_read_is_refused_in_one_line(folder: Path) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_what_tells_of_the_licence_is_read_too_and_no_link(folder: Path) -> None:
+def test_what_tells_of_the_licence_is_read_too_and_no_link_to_what_is_no_file(folder: Path) -> None:
     assert read(folder).notices == []
     for name in ("LICENSE", "LICENSE.txt", "NOTICE", "README.md"):
         (folder / name).write_text("Apache License")
     assert [file.name for file in read(folder).notices] == ["LICENSE", "LICENSE.txt", "NOTICE", "README.md"]
-    (folder / "NOTICE.md").symlink_to("/etc/passwd")
-    with pytest.raises(NotABundle, match=r"NOTICE\.md is no ordinary file"):
+    (folder / "NOTICE.md").symlink_to("/nowhere")
+    with pytest.raises(NotABundle, match=r"NOTICE\.md is a link to no ordinary file"):
         read(folder)
+
+
+def test_a_folder_of_a_hub_s_cache_is_read_as_it_is(folder: Path, tmp_path: Path) -> None:
+    (folder / "README.md").write_text("# Sentences")
+    cached = read(hub.snapshot(folder, tmp_path / "cache"))
+    assert cached.card == read(folder).card
+    assert [file.read_text() for file in cached.notices] == ["# Sentences"]
 
 
 def test_the_card_says_what_the_folder_says(folder: Path) -> None:
