@@ -14,6 +14,7 @@ from infra.aws.iam import Statement, policy
 
 INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 GUARD = ("bedrock:ApplyGuardrail",)
+WORLDWIDE = "global."
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def _own(of: settings.Bedrock, account: Account, kind: str, ids: Sequence[str]) 
 
 
 def statements(of: settings.Bedrock, account: Account) -> list[Statement]:
-    """https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html"""
+    """A global profile leads to models whose ARNs name no region.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html,
+    https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
+    """
     asked = _asked(of, account)
     found = [Statement(INVOKE, [arn for region in asked for arn in model_arns(of, region)])]
     if of.guardrails:
@@ -74,7 +79,10 @@ def statements(of: settings.Bedrock, account: Account) -> list[Statement]:
     if not profiles:
         return found
     found.append(Statement(INVOKE, profiles))
-    elsewhere = [arn for region in of.profile_regions if region not in asked for arn in model_arns(of, region)]
+    regions = [region for region in of.profile_regions if region not in asked]
+    if any(profile.startswith(WORLDWIDE) for profile in of.profiles):
+        regions.append("")
+    elsewhere = [arn for region in regions for arn in model_arns(of, region)]
     if elsewhere:
         through: dict[str, pulumi.Input[str | list[str]]] = {"bedrock:InferenceProfileArn": profiles}
         found.append(Statement(INVOKE, elsewhere, conditions={"ArnEquals": through}))

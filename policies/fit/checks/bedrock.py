@@ -12,7 +12,7 @@ from policies.fit.place import Place
 from policies.fit.places.container_apps import ContainerApp
 from policies.reading.iam import listed
 from policies.reading.statement import covers, matches
-from serve.llm.bedrock.ids import bare, base
+from serve.llm.bedrock.ids import bare, base, is_global
 from serve.settings import Bedrock
 
 INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
@@ -78,13 +78,17 @@ def bedrock(place: Place) -> Iterator[Misfit]:
 
 
 def _asked(backend: Bedrock) -> Iterator[Asked]:
-    """Not held: the models of other regions that a profile leads to, which AWS alone knows."""
+    """Not held: the models of other regions that a profile leads to, which AWS alone knows; but a global one leads to
+    those whose ARNs name no region."""
+    id_, model = bare(backend.model), base(backend.model)
+    via = f"inference-profile/{id_}" if id_ != model else ""
+    if is_global(backend.model):
+        yield Asked("", "foundation-model", model, via)
     for region in backend.regions:
         if ":application-inference-profile/" not in backend.model:
-            id_, model = bare(backend.model), base(backend.model)
-            if id_ != model:
+            if via:
                 yield Asked(region, "inference-profile", id_)
-            yield Asked(region, "foundation-model", model, f"inference-profile/{id_}" if id_ != model else "")
+            yield Asked(region, "foundation-model", model, via)
         if backend.guardrail is not None:
             yield Asked(region, "guardrail", backend.guardrail.id)
 
@@ -131,7 +135,7 @@ def _listing(place: Place, missing: Iterable[Asked], allowed: Sequence[Grants]) 
     wanted: dict[str, list[str]] = {}
     for each in missing:
         for key, value in ((SETTINGS[each.kind], each.id), ("regions", each.region)):
-            if value not in (own, *had.get(key, [])):
+            if value not in ("", own, *had.get(key, [])):
                 wanted.setdefault(key, []).append(value)
     return [
         place.in_stack(f"bedrock.{key}", list(dict.fromkeys([*had.get(key, []), *more])))

@@ -50,6 +50,16 @@ def test_other_regions_that_are_asked_have_the_models_profiles_and_guardrails_to
     assert {arn.split(":")[3] for arn in profiles["Resource"]} == {"us-east-1", "us-west-2"}
 
 
+def test_a_global_profile_leads_to_models_of_no_region() -> None:
+    worldwide = f"global.{MODEL}"
+    own, profile, elsewhere = documents(settings.Bedrock(models=(MODEL,), profiles=(worldwide,)))
+    arn = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{worldwide}"
+    assert own["Resource"] == [f"arn:aws:bedrock:us-east-1::foundation-model/{MODEL}"]
+    assert profile["Resource"] == [arn]
+    assert elsewhere["Resource"] == [f"arn:aws:bedrock:::foundation-model/{MODEL}"]
+    assert elsewhere["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [arn]}}
+
+
 def test_it_may_invoke_and_nothing_else() -> None:
     actions = {action for each in documents(BOTH) for action in each["Action"]}
     assert actions == {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}

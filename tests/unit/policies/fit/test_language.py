@@ -11,6 +11,7 @@ from tests.unit.policies.fit.worlds import World, allow
 
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 PROFILE = f"us.{HAIKU}"
+WORLDWIDE = f"global.{HAIKU}"
 NEEDS = {"memory_gib": 4, "gpu_memory_gib": 17.5}
 PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-1-AbCdEf"
 POSTGRES = "postgresql://usage@ledger:5432/usage?sslmode=require"
@@ -46,6 +47,7 @@ FITTING: list[tuple[str, Edit]] = [
     ("fargate", on_both(bought(), listed())),
     ("ray", on_both(bought(), listed())),
     ("fargate", on_both(bought(model=PROFILE), listed(profiles=[PROFILE], profile_regions=["us-east-1", "us-west-2"]))),
+    ("fargate", on_both(bought(model=WORLDWIDE), listed(profiles=[WORLDWIDE]))),
     ("fargate", on_both(bought(guardrail=GUARDED), listed(guardrails=["abc123def456"]))),
     (
         "fargate",
@@ -80,6 +82,12 @@ BROKEN = [
         on_both(bought(model=PROFILE), listed()),
         "bedrock",
         (f"arn:aws:bedrock:us-east-1:*:inference-profile/{PROFILE}", f"bedrock.profiles: ['{PROFILE}']"),
+    ),
+    Broken(
+        "fargate",
+        on_both(bought(model=WORLDWIDE), listed()),
+        "bedrock",
+        (f"arn:aws:bedrock:::foundation-model/{HAIKU}", f"bedrock.profiles: ['{WORLDWIDE}']"),
     ),
     Broken(
         "fargate",
