@@ -1,7 +1,8 @@
-"""Engines of language models: what they need is said, their model's files can be had, and they share a GPU as asked."""
+"""Engines of language models: what they need is said, their model's files can be had, and they use GPUs as asked."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from policies.fit.llm import USED_SHARE
@@ -22,6 +23,7 @@ def engines(place: Place) -> Iterator[Misfit]:
             yield from _files(place, f"backends.{name}", backend)
             yield from _needs(place, f"backends.{name}", backend)
             if isinstance(backend, Vllm):
+                yield from _divided(place, f"backends.{name}", backend)
                 yield from _shares(place, f"backends.{name}", backend)
 
 
@@ -48,6 +50,20 @@ def _needs(place: Place, who: str, backend: Deployed) -> Iterator[Misfit]:
             f"{who}.needs.gpu_memory_gib",
             (),
             otherwise=f"what `python -m infra fit --model-config config.json` says, as {who}.needs",
+        )
+
+
+def _divided(place: Place, who: str, backend: Vllm) -> Iterator[Misfit]:
+    """An undivided model would lie on one GPU, and the others would be taken for nothing."""
+    if backend.gpus > 1 and backend.tensor_parallel == 1:
+        whole = math.ceil(backend.gpus - TOLERANCE)
+        yield place.misfit(
+            "engines",
+            "",
+            f"{who}.gpus is {backend.gpus:g}",
+            "vLLM uses one: tensor_parallel is 1",
+            f"a model that is divided among {whole}",
+            (place.in_serving(f"{who}.tensor_parallel", whole),),
         )
 
 

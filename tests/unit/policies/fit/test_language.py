@@ -12,6 +12,7 @@ from tests.unit.policies.fit.worlds import World, allow
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 PROFILE = f"us.{HAIKU}"
 WORLDWIDE = f"global.{HAIKU}"
+TWELVE = {"instance_type": "g6.12xlarge", "most": 4}
 NEEDS = {"memory_gib": 4, "gpu_memory_gib": 17.5}
 PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-1-AbCdEf"
 POSTGRES = "postgresql://usage@ledger:5432/usage?sslmode=require"
@@ -153,6 +154,13 @@ BROKEN = [
         own(gpus=0.5, needs={"gpu_memory_gib": 8}),
         "engines",
         ("vLLM takes 0.9 of its memory", "at most 0.5", "backends.own.arguments.gpu-memory-utilization: 0.45"),
+    ),
+    # Two GPUs have room for it together, and one alone has not.
+    Broken(
+        "ray",
+        on_both(own(gpus=2, needs={"memory_gib": 4, "gpu_memory_gib": 40}), config("eks", "gpus", TWELVE)),
+        "engines",
+        ("backends.own.gpus is 2", "vLLM uses one: tensor_parallel is 1", "backends.own.tensor_parallel: 2"),
     ),
     Broken(
         "instances",
