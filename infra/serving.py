@@ -8,6 +8,7 @@ Errors::
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from serve.settings import Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parents[1]
 """The folder of ``Pulumi.yaml``. Pulumi runs the program in that of ``main``."""
+
+STORE = "secretsmanager:"
+"""Of secrets, as an address in the settings begins."""
+
+HAS_PASSWORD = re.compile(r"://[^?@]*:[^?@]+@|[?&](ssl)?password=")
+"""An address of PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,10 @@ def serving(stack: StackSettings, naming: Naming) -> Serving:
             raise SettingsError(
                 f"{file}: no language_models are given, expected some: the stack has a ledger of their use"
             )
-        if "ledger" in read.usage.model_fields_set:
-            raise SettingsError(
-                f"{file}: usage.ledger is {read.usage.ledger}, expected none: the stack's own ledger is used"
-            )
-    return _with_keys(read, f"secretsmanager:{api_keys_secret(naming)}?region={stack.region}")
+        for key in ("ledger", "password", "journals"):
+            if key in read.usage.model_fields_set:
+                raise SettingsError(f"{file}: usage.{key} is given, expected none: the stack's own ledger is used")
+    return _with_keys(read, f"{STORE}{api_keys_secret(naming)}?region={stack.region}")
 
 
 def serving_elsewhere(stack: StackSettings, file: str | None, keys: str) -> Serving:
@@ -75,6 +81,13 @@ def _read(file: Path) -> Settings:
     if read.registry.uri is not None:
         raise SettingsError(
             f"{file}: registry.uri is {read.registry.uri}, expected none: the stack's own MLflow is used"
+        )
+    usage = read.usage
+    if HAS_PASSWORD.search(usage.ledger or "") or not (usage.password or STORE).startswith(STORE):
+        # What was given is not shown either.
+        raise SettingsError(
+            f"{file}: a password is in usage, expected {STORE}NAME in usage.password and none in usage.ledger: "
+            "whoever may describe a container would read it"
         )
     return read
 

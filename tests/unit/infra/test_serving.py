@@ -36,7 +36,8 @@ def stack(file: str, more: Mapping[str, str] = MappingProxyType({})) -> StackSet
     [
         ("models: {a: {}}\nregistry: {uri: sqlite:///x.db}\n", {}, "registry.uri is sqlite:///x.db, expected none"),
         ("models: {a: {}}\n", LEDGER, "no language_models are given, expected some: the stack has a ledger"),
-        (LANGUAGE + "usage: {ledger: 'postgresql://x/y'}\n", LEDGER, "usage.ledger is postgresql://x/y, expected none"),
+        (LANGUAGE + "usage: {ledger: 'postgresql://x/y'}\n", LEDGER, "usage.ledger is given, expected none"),
+        (LANGUAGE + "usage: {journals: /tmp/mine}\n", LEDGER, "usage.journals is given, expected none"),
     ],
 )
 def test_what_the_stack_decides_is_refused(
@@ -46,6 +47,36 @@ def test_what_the_stack_decides_is_refused(
     (tmp_path / "serve.yaml").write_text(text)
     with pytest.raises(SettingsError, match=said):
         serving(stack("serve.yaml", more), Naming(PROJECT, "dev"))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "{ledger: 'postgresql://usage:hunter2@x/y'}",
+        "{ledger: 'postgresql://x:5432,z/y?user=usage&password=hunter2'}",
+        "{ledger: 'postgresql://usage@x/y', password: hunter2}",
+    ],
+)
+def test_a_password_of_a_ledger_goes_into_no_container_and_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: str
+) -> None:
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "serve.yaml").write_text(f"{LANGUAGE}usage: {usage}\n")
+    with pytest.raises(SettingsError, match=r"expected secretsmanager:NAME in usage\.password") as refused:
+        serving(stack("serve.yaml"), Naming(PROJECT, "dev"))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["usage@x:5432/y?options=-csearch_path%3Da", "usage@x:1,z:2/y", "x:5432/y?user=a@b"]
+)
+def test_a_ledger_elsewhere_is_taken_with_its_password_in_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    usage = f"usage: {{ledger: 'postgresql://{address}', password: 'secretsmanager:p'}}\n"
+    (tmp_path / "serve.yaml").write_text(LANGUAGE + usage)
+    assert serving(stack("serve.yaml"), Naming(PROJECT, "dev")).settings.usage.password == "secretsmanager:p"
 
 
 def test_azure_has_a_file_of_its_own_where_the_stack_s_has_language_models(
