@@ -90,6 +90,7 @@ class PostgresqlLedger:
     def __init__(self, address: Mapping[str, str], journals: Path, secret: Secret | None) -> None:
         self._address = address
         self._where = _where(address)
+        self._several_hosts = any("," in address.get(option, "") for option in ("host", "hostaddr"))
         self._journals = journals.absolute()
         self._password = None if secret is None else _Password(secret)
         self._lock = threading.Lock()
@@ -181,8 +182,9 @@ class PostgresqlLedger:
         try:
             connection = self._log_in(login)
         except psycopg.OperationalError as error:
-            # By the connection and not by the message, which is in the server's language.
-            refused = error.pgconn is not None and error.pgconn.used_password
+            # By the connection and not by the message, which is in the server's language. Of several hosts it is the
+            # last one's: another may have refused it.
+            refused = self._several_hosts or (error.pgconn is not None and error.pgconn.used_password)
             if not refused or self._password is None or not self._password.changed():
                 raise
             connection = self._log_in(self._password.login())
@@ -202,8 +204,8 @@ class PostgresqlLedger:
         return connection
 
     def _log_in(self, login: Mapping[str, str]) -> psycopg.Connection:
-        given: dict[str, Any] = {**DEFAULTS, **self._address, **login}
-        return psycopg.connect(**given, client_encoding="utf8", autocommit=True)
+        given: dict[str, Any] = {**DEFAULTS, **self._address, **login, "client_encoding": "utf8"}
+        return psycopg.connect(**given, autocommit=True)
 
     def _renew(self, connection: psycopg.Connection) -> None:
         """Make the tables where they are not there, or what has changed in them since they were made."""

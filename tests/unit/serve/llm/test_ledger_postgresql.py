@@ -156,6 +156,14 @@ def test_a_server_that_says_nothing_is_given_up_after_its_time() -> None:
             open_store(f"postgresql://u@127.0.0.1:{port}/d?connect_timeout=2").sums("model", None, LATER, 86_400)
 
 
+def test_what_an_address_says_of_the_encoding_does_not_keep_a_text_from_being_itself(
+    there: PostgresqlPlace, tmp_path: Path
+) -> None:
+    with contextlib.closing(open_store(f"{there.url}?client_encoding=latin1", tmp_path)) as store:
+        store.write([entry_of(Began("p-1", NOON, "Łódź", "assistant", 1.0, ""), use())])
+    assert there.query("SELECT key FROM uses") == [("Łódź",)]
+
+
 def test_a_machine_takes_over_its_own_journals_alone(there: PostgresqlPlace, tmp_path: Path) -> None:
     machines = [open_store(there.url, tmp_path / name) for name in ("one", "two")]
     for number, machine in enumerate(machines):
@@ -363,6 +371,23 @@ def test_a_password_that_was_rotated_is_read_anew_when_it_is_refused(
         store.write([entry("p-4")])
     assert counted(there) == (4, 1.0)
     assert "before" not in str(caught.value)
+
+
+def test_a_password_that_was_rotated_is_read_anew_though_the_last_of_several_hosts_is_away(
+    there: PostgresqlPlace, secrets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REREAD_SECONDS", 0)
+    user = role(there, "before")
+    secrets.create_secret(Name="database", SecretString="before")
+    hosts, _, database = there.url.replace("postgres@", f"{user}@").rpartition("/")
+    url = f"{hosts},127.0.0.1:1/{database}"
+    with contextlib.closing(open_store(url, there.machine, f"secretsmanager:database?region={REGION}")) as store:
+        store.write([entry("p-1")])
+        there.query(f"ALTER ROLE {user} PASSWORD 'after'")
+        secrets.put_secret_value(SecretId="database", SecretString="after")
+        cut_off(there)
+        store.write([entry("p-2")])
+    assert counted(there) == (2, 0.5)
 
 
 def test_a_secret_is_not_asked_for_again_and_again_while_the_password_is_refused(
