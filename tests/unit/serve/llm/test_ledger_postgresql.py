@@ -1,4 +1,4 @@
-"""What is PostgreSQL's alone: addresses and passwords, lost connections, several machines."""
+"""What is PostgreSQL's alone: passwords, lost connections, several machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,10 +26,8 @@ from serve.llm.ledger.entries import Began, Entry, entry_of
 from serve.llm.ledger.journal import Journal, Taken, take_over
 from serve.llm.ledger.postgresql import PostgresqlLedger
 from serve.llm.ledger.store import (
-    BadLedgerAddress,
     LedgerError,
     LedgerUnreadable,
-    LedgerUnsupported,
     LedgerUnwritable,
     open_store,
 )
@@ -277,38 +274,6 @@ def test_who_may_only_read_reads(there: PostgresqlPlace, monkeypatch: pytest.Mon
     with pytest.raises(LedgerUnreadable, match=f'password authentication failed for user "{reader}"') as caught:
         store.sums("model", None, LATER, 86_400)
     assert "hunter" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "part"),
-    [
-        ("postgresql://u:hunter2@h/d", "ledger 'postgresql:…': there is a password in it: leave it out"),
-        ("postgresql://h:5/d?user=u&password=hunter2", "there is a password in it"),
-        ("postgresql://u@h/d?sslpassword=hunter2", "there is a password in it"),
-        ("postgresql://u:hunter%2@h/d", "libpq can't read it"),
-        ("postgresql://u@h/d?pass=hunter2", "libpq can't read it"),
-        ("postgresql://u@h/d?hunter2", "libpq can't read it"),
-        ("postgresql://u:hun/ter2@h/d", "an @ too many"),
-        ("postgresql://u:hun@ter2@h/d", "a password in it"),
-        ("postgresql://u@hun@ter2/d", "an @ too many"),
-        ("postgresql:u:hunter2@h/d", "libpq can't read it"),
-        ("postgresql://\ud800", "libpq can't read it"),
-    ],
-)
-def test_an_address_with_a_password_is_refused_without_it(url: str, part: str) -> None:
-    with pytest.raises(BadLedgerAddress) as caught:
-        open_store(url)
-    assert part in str(caught.value)
-    assert "hun" not in str(caught.value)
-    assert "ter2" not in str(caught.value)
-    assert caught.value.__cause__ is None
-
-
-def test_without_its_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(LedgerUnsupported, match=r"install ml-training-deployment\[postgresql\]") as caught:
-        open_store("postgresql://u:hunter2@h/d")
-    assert "hunter2" not in str(caught.value)
 
 
 @pytest.fixture
