@@ -52,7 +52,7 @@ class DeployedBackend:
         self._able: frozenset[str] = frozenset()
         self._looked = -math.inf
         self._looking = asyncio.Lock()
-        self._lookup: asyncio.Task[Mapping[str, State]] | None = None
+        self._lookup: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -72,15 +72,17 @@ class DeployedBackend:
     async def _look(self) -> None:
         """One look at a time: Serve's own has no time limit, and each holds a thread."""
         if self._lookup is None:
-            self._lookup = asyncio.get_running_loop().create_task(asyncio.to_thread(states, self._deployment))
-        lookup = self._lookup
-        if not (await asyncio.wait({lookup}, timeout=STATE_SECONDS))[0]:
-            return
-        self._lookup = None
-        if (error := lookup.exception()) is not None:
+            self._lookup = asyncio.get_running_loop().create_task(self._read())
+        await asyncio.wait({self._lookup}, timeout=STATE_SECONDS)
+
+    async def _read(self) -> None:
+        """What is found is taken when it comes, also where nobody waits any more: later it is no longer so."""
+        try:
+            self._seen(await asyncio.to_thread(states, self._deployment))
+        except Exception as error:  # noqa: BLE001 - what was known goes on
             logger.warning("backend %s: its state can't be read: %r", self._name, error)
-        else:
-            self._seen(lookup.result())
+        finally:
+            self._lookup = None
 
     def _seen(self, found: Mapping[str, State]) -> None:
         self._able = frozenset(name for name, state in found.items() if state.answering)
