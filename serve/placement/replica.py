@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
+from grpc.aio import AioRpcError
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
@@ -198,6 +199,9 @@ async def _call(
             raise Overloaded(error.args[0], "calls") from error
         except RayTaskError as error:
             raise RuntimeFailure(str(error)) from error
+        except AioRpcError as error:
+            # Of a replica's failure that could not be passed on as it was.
+            raise RuntimeFailure(error.details() or str(error)) from error
         except (RayActorError, RayError, DeploymentUnavailableError) as error:
             logger.warning("model %s: attempt %d of %d: %r", name, attempt, ATTEMPTS, error)
             if attempt == ATTEMPTS:
