@@ -56,7 +56,7 @@ def test_the_table_says_what_each_rule_looked_at(recordings: dict[str, Recording
     lines = list(rules_table(recordings["prod"], found["prod"]))
     assert len(lines) == len(RULES)
     [scans] = [line for line in lines if "ecr-scans-on-push " in line]
-    assert re.fullmatch(r"  ecr-scans-on-push +mandatory +matched +6  refused 0", scans)
+    assert re.fullmatch(r"  ecr-scans-on-push +mandatory +matched +7  refused 0", scans)
 
 
 REASONS = {

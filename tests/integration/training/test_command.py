@@ -143,7 +143,7 @@ def test_the_first_version_is_the_champion_and_the_next_the_challenger(trained: 
 
 
 def test_an_interrupted_run_is_resumed_where_it_stopped(trained: Trained, ray_cluster: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "12"]
+    command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "30"]
     variables = environment() | {"RAY_ADDRESS": ray_cluster}
     with subprocess.Popen(
         command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -152,7 +152,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(trained: Trained, ray_cl
         said = []
         for line in process.stdout:
             said.append(line)
-            if "epoch 3/12" in line:
+            if "epoch 2/30" in line:
                 process.send_signal(signal.SIGINT)
                 break
         process.communicate(timeout=120)
@@ -162,8 +162,8 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(trained: Trained, ray_cl
     tag = ("--tag", "execution=id:2")
     resumed = in_process.training(tmp_path, "train", MODEL, "--view", str(trained.view), "--resume", run_id, *tag)
     assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/12" not in resumed.stdout
-    assert "epoch 12/12" in resumed.stdout
+    assert "epoch 1/30" not in resumed.stdout
+    assert "epoch 30/30" in resumed.stdout
     assert f"run {run_id} of {MODEL} is ready to register" in resumed.stdout
     assert client(local_uri(tmp_path / "mlruns")).get_run(run_id).data.tags["execution"] == "id:2"
 
