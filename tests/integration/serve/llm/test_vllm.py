@@ -58,7 +58,9 @@ async def process(what: str) -> int:
     """The one process below this one whose command has this in it."""
     async with asyncio.timeout(10):
         while True:
-            found = [pid for pid in processes.family(os.getpid()) if what in " ".join(processes.command(pid))]
+            # Not this one: pytest-xdist gives its processes the names of their tests, and this is in one.
+            below = processes.family(os.getpid())[1:]
+            found = [pid for pid in below if what in " ".join(processes.command(pid))]
             if len(found) == 1:
                 return found[0]
             # What a process that is at work is called can't be read at every moment.
