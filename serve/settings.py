@@ -29,6 +29,7 @@ from serve.llm.settings import BackendSettings, LanguageModel, Onnx, PromptSetti
 from serve.llm.settings import Bedrock as Bedrock  # infra and the fit check take these from here
 from serve.llm.settings import Deployed as Deployed
 from serve.llm.settings import Vllm as Vllm
+from serve.llm.settings import from_registry as from_registry
 from serve.runtimes import RUNTIMES
 from serve.section import ModelName as ModelName  # infra takes it from here
 from serve.section import Needs, Section

@@ -9,9 +9,8 @@ from typing import Any
 import yaml
 
 from infra.aws.unfit import PLACE, UnfitForContainer, require_writable
-from serve.settings import Deployed, Settings, SettingsText, Vllm, read_settings
+from serve.settings import Deployed, Settings, SettingsText, Vllm, from_registry, read_settings
 
-FROM_REGISTRY = "registry:"
 OF_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 PATHS = ["/v1/*"]
@@ -46,7 +45,7 @@ def require_container(settings: Settings, *, ledger: bool) -> None:
 
 
 def _require_source(path: str, source: str, *, hub: bool) -> None:
-    if not source.startswith(FROM_REGISTRY) and not (hub and OF_A_HUB.fullmatch(source)):
+    if not from_registry(source) and not (hub and OF_A_HUB.fullmatch(source)):
         other = ", or a hub's id" if hub else ""
         raise UnfitForContainer(
             f"{PLACE}: {path} is {source}, expected registry:NAME@ALIAS{other}: a container has no such folder"

@@ -10,10 +10,15 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from serve.limits.settings import LimitSettings
 from serve.section import ModelName, Needs, Section
-from training.bundle import REFERENCE, Reference
+from training.bundle import REFERENCE, SCHEME, Reference
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Dollars = Annotated[float, Field(ge=0)]
+
+
+def from_registry(source: str) -> bool:
+    """Whether a model or an adapter is named as a version of the registry, be there one or not."""
+    return source.startswith(SCHEME)
 
 
 class TokenPrices(Section):

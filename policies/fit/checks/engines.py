@@ -10,9 +10,8 @@ from policies.fit.misfit import Misfit
 from policies.fit.networks import leads_out
 from policies.fit.packing import TOLERANCE
 from policies.fit.place import Place
-from serve.settings import Deployed, Vllm
+from serve.settings import Deployed, Vllm, from_registry
 
-FROM_REGISTRY = "registry:"
 SHARE = "gpu-memory-utilization"
 """vLLM's argument: which share of a GPU's memory it takes, whether it needs it or not."""
 
@@ -28,7 +27,7 @@ def engines(place: Place) -> Iterator[Misfit]:
 
 
 def _files(place: Place, who: str, backend: Deployed) -> Iterator[Misfit]:
-    if not backend.model.startswith(FROM_REGISTRY) and not leads_out(place.stack):
+    if not from_registry(backend.model) and not leads_out(place.stack):
         yield place.misfit(
             "engines",
             "",
