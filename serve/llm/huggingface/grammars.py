@@ -125,7 +125,7 @@ def fault(parts: Sequence[Part]) -> Rejected | None:
     for part, wrong in zip(parts, said, strict=False):
         if wrong:
             return _cannot(part, wrong)
-    if done.returncode < 0:
+    if done.returncode < 0 and len(said) < len(parts):
         return _cannot(parts[len(said)], "it takes too long, or too much memory")
     if len(said) < len(parts):
         raise GenerationFailed(f"schemas can't be tried: {done.stderr[-500:]}")

@@ -37,6 +37,10 @@ def main() -> None:
             wrong = "it is nested too deeply"
         except MemoryError:
             wrong = "it takes too much memory"
+        except Exception:
+            raise
+        except BaseException:  # noqa: BLE001 - llguidance panics at a few grammars where it should refuse them
+            wrong = "it can't be compiled"
         sys.stdout.write(json.dumps(wrong) + "\n")
         sys.stdout.flush()
         if wrong:
