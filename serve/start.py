@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from console import INTERRUPTED, UserError, say, stage
+from console import INTERRUPTED, UserError, ray_cluster, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
 from serve.llm.deployed.sources import verify
@@ -69,8 +69,8 @@ def application(args: Mapping[str, str], *, own: bool = True) -> Application:
     ``own``: end it all at a signal; else that is the caller's.
 
     Raises:
-        UserError: one of the errors above, of ``serve.settings``, ``serve.releases.verify`` or
-            ``training.registry``.
+        UserError: one of the errors above, of ``serve.settings``, ``serve.releases.verify``,
+            ``training.registry`` or ``console.ray_cluster``.
     """
     file = settings_file(args)
     settings = read_settings(file)
@@ -199,14 +199,12 @@ def _start(settings: Settings) -> None:
 
         if settings.http.on_loopback:
             loopback.bind_node()
-        ray.init(
-            address="local",
+        ray_cluster.connect(
+            "local",
             namespace="serve",
             include_dashboard=True,
             dashboard_host=settings.dashboard.host,
             dashboard_port=settings.dashboard.port,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
         )
         # Ray's own handler kills its processes at once, in the middle of requests.
         signal.signal(signal.SIGTERM, _interrupt)

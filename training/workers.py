@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,7 @@ import ray.train
 import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 
-from console import one_line
+from console import one_line, ray_cluster
 from training.board import Board
 from training.errors import TrainingFailed
 from training.recipe import Resources
@@ -36,14 +35,18 @@ POLL_SECONDS = 0.2
 @contextmanager
 def cluster() -> Iterator[None]:
     """The Ray cluster that this process is connected to, or for the time of the block that which ``RAY_ADDRESS`` names,
-    or a private one of this machine."""
+    or a private one of this machine.
+
+    Raises:
+        RayUnavailable: it did not come up, or can't be reached.
+    """
     if ray.is_initialized():
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local")
     # A dashboard is a private cluster's to leave out; a cluster that exists has made its choice.
     dashboard = False if address == "local" else None
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+    ray_cluster.connect(address, include_dashboard=dashboard)
     try:
         yield
     finally:

@@ -1,0 +1,101 @@
+"""Ray, as every package joins it or starts one of its own: with patience, and what went wrong in one line.
+
+Errors::
+
+    UserError
+    └── RayUnavailable    none started on this machine, or there is none at the address
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from console import UserError, one_line
+
+START_SECONDS = 180.0
+"""How long a node may take to be up. Ray's own limit is 30, which a machine that is busy with other work passes."""
+
+CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+
+
+class RayUnavailable(UserError):
+    """None started on this machine, or there is none at the address."""
+
+
+def connect(address: str, **options: Any) -> None:
+    """``ray.init``, for a private cluster of this machine (``local``) or the one at ``address``.
+
+    Raises:
+        RayUnavailable: it did not come up, or can't be reached.
+    """
+    import ray
+
+    _require_listener(address)
+    try:
+        with _patience(START_SECONDS):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:
+        # Ray raises what it has no class for as Exception itself.
+        if type(error) not in (Exception, RuntimeError) and not isinstance(error, OSError):
+            raise
+        if address == "local":
+            what, remedy = "Ray did not start on this machine", f"its logs are in {_session(os.getpid())}"
+        else:
+            what, remedy = f"there is no Ray at {address}", "set RAY_ADDRESS to a cluster that runs, or unset it"
+        raise RayUnavailable(f"{what}: {one_line(str(error))[:300]}: {remedy}") from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray tries for minutes to reach an address at which nobody listens."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RayUnavailable(
+            f"there is no Ray at {address}: {error}: set RAY_ADDRESS to a cluster that runs, or unset it"
+        ) from error
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Let the node that is started in the block take ``seconds`` to register itself.
+
+    Ray asks for the node until it is there, and counts its 30 s (fixed, ``ray/_private/node.py``) between two answers.
+    """
+    from ray._private import services
+
+    asked: Callable[[str, str], Any] = services.get_node
+
+    def patient(gcs_address: str, node_id: str) -> Any:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return asked(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_SECONDS)
+
+    services.get_node = patient
+    try:
+        yield
+    finally:
+        services.get_node = asked
+
+
+def _session(pid: int) -> Path:
+    """The folder of the Ray that a process of this machine started last."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    root = Path(get_default_ray_temp_dir())
+    return max(root.glob(f"session_*_{pid}"), default=root) / "logs"
