@@ -1,7 +1,9 @@
-"""Ports: where the ingress listens is where all that leads to it goes."""
+"""Ports: where the ingress listens is where all that leads to it goes, and a way leads from it to its ledger."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 from policies.fit.misfit import Change, Misfit
@@ -9,6 +11,10 @@ from policies.fit.place import Place
 from policies.fit.places.ecs_task import SECURITY_GROUP, EcsTask
 from policies.node import Node, Resource
 from policies.reading.amounts import whole_or
+
+POSTGRESQL = re.compile(r"postgresql://(?:[^@/?]*@)?(?P<hosts>[^/?]+).*")
+SAYS_MORE = re.compile(r"[?&](host|hostaddr|port|service)=")
+DEFAULT = 5432
 
 
 def ports(place: Place) -> Iterator[Misfit]:
@@ -30,6 +36,7 @@ def ports(place: Place) -> Iterator[Misfit]:
         )
     if isinstance(place, EcsTask):
         yield from _doors(place, port)
+        yield from _to_ledger(place)
 
 
 def _doors(place: EcsTask, port: int) -> Iterator[Misfit]:
@@ -39,6 +46,36 @@ def _doors(place: EcsTask, port: int) -> Iterator[Misfit]:
         yield from _open(place, group, "ingress", port)
         for front in place.stack.linked(group, "ingress", SECURITY_GROUP):
             yield from _open(place, front, "egress", port)
+
+
+def _to_ledger(place: EcsTask) -> Iterator[Misfit]:
+    """One of the tasks' security groups lets them out to where the ledger's database is."""
+    groups = place.security_groups()
+    rules = [list(group.each("egress")) for group in groups]
+    # As in _open.
+    if not all(rules):
+        return
+    found = list(itertools.chain.from_iterable(rules))
+    for port in _ports_of(place.settings.usage.ledger or ""):
+        if not any(_covers(each, port) for each in found):
+            names = ", ".join(group.name for group in groups)
+            yield place.misfit(
+                "ports",
+                "",
+                f"usage.ledger is at port {port}",
+                f"security groups {names} have no rule (egress) for it: {_listed(found)}",
+                f"a rule for {port}",
+                (Change("the program", f"egress of security group {groups[-1].name}", port),),
+            )
+
+
+def _ports_of(ledger: str) -> list[int]:
+    """Of each host in the URL; none where it is no PostgreSQL's, or its query says more of them."""
+    url = POSTGRESQL.fullmatch(ledger)
+    if url is None or SAYS_MORE.search(ledger):
+        return []
+    ends = [host.rpartition(":")[2] for host in url["hosts"].split(",")]
+    return list(dict.fromkeys(int(each) if each.isdecimal() else DEFAULT for each in ends))
 
 
 def _open(place: EcsTask, group: Resource, way: str, port: int) -> Iterator[Misfit]:

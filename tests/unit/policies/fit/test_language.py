@@ -232,6 +232,16 @@ BROKEN = [
         "reach",
         ("the key of the ledger's password asks for kms:Decrypt", "role task may not"),
     ),
+    Broken(
+        "fargate",
+        on_both(bought(), listed(), serving("usage", {"ledger": POSTGRES}), program(doors={"clients": 80})),
+        "ports",
+        (
+            "usage.ledger is at port 5432",
+            "security groups tasks, clients have no rule (egress) for it: 443, 80",
+            "egress of security group clients: 5432",
+        ),
+    ),
 ]
 
 

@@ -232,14 +232,17 @@ def _ecs(world: World, *, gpus: bool) -> list[Resource]:
     )
     tasks = resource(
         "aws:ec2/securityGroup:SecurityGroup",
-        {"ingress": [_door(doors.get("tasks", port))]},
+        {"ingress": [_door(doors.get("tasks", port))], "egress": [_door(443)]},
         "tasks",
         links={"ingress": [front]},
+    )
+    clients = resource(
+        "aws:ec2/securityGroup:SecurityGroup", {"egress": [_door(doors.get("clients", 5432))]}, "clients"
     )
     links = {
         "taskDefinition": [task],
         "loadBalancers": [group],
-        "networkConfiguration": [tasks],
+        "networkConfiguration": [tasks, clients],
     }
     machines = _machines(world) if gpus else []
     service = resource(
@@ -258,7 +261,7 @@ def _ecs(world: World, *, gpus: bool) -> list[Resource]:
         {"minCapacity": scale["least"], "maxCapacity": most},
         links={"resourceId": [service]},
     )
-    return [*roles, task, group, front, tasks, *machines, service, target]
+    return [*roles, task, group, front, tasks, clients, *machines, service, target]
 
 
 def _machines(world: World) -> list[Resource]:
