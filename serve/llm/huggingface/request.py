@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.messages import Refused
@@ -50,18 +50,29 @@ class Called(RequestModel):
 
 
 class ToolCall(RequestModel):
+    """``index``: of a stream's pieces, which some clients send back as they came."""
+
     id: str
+    index: int | None = Field(default=None, exclude=True)
     type: Literal["function"]
     function: Called
 
 
 class Message(RequestModel):
+    """Some clients send an answer back with all of its fields, also those that only another server has."""
+
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[str | None, BeforeValidator(_content)] = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said(cls, given: Any) -> Any:
+        """Empty ones say nothing."""
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class JsonSchema(RequestModel):

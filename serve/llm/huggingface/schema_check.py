@@ -19,11 +19,13 @@ LIMITS: dict[str, Any] = {
     "step_lexer_fuel": 50_000,
     "step_max_items": 20_000,
     "max_lexer_states": 20_000,
-    "max_grammar_size": 100_000,
+    "max_grammar_size": 40_000,
     "precompute_large_lexemes": False,
     "verbose_errors": False,
 }
-"""llguidance's, of a grammar and of each token that it is asked about: some milliseconds, and 40 MB."""
+"""llguidance's, of a grammar and of each token that it is asked about: some milliseconds, and 40 MB. An object of 5,000
+optional properties, the most that OpenAI takes and this size lets through, takes 0.2 s at the name of each.
+"""
 
 
 def main() -> None:

@@ -92,6 +92,17 @@ class TestRequest:
         assert asked.messages[1]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
         assert asked.messages[1]["content"] == ""
 
+    def test_an_answer_may_be_sent_back_as_it_came(self) -> None:
+        call = {"id": "1", "index": 0, "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        said = {"role": "assistant", "content": None, "tool_calls": [call], "audio": None, "function_call": None}
+        [_, back] = chat(messages=[USER, said]).messages
+        called = {"id": "1", "type": "function", "function": {"name": "look", "arguments": {}}}
+        assert back == {"role": "assistant", "content": "", "tool_calls": [called]}
+
+    def test_what_another_server_says_in_it_is_not_passed_over(self) -> None:
+        said = {"role": "assistant", "content": "x", "audio": {"id": "1"}}
+        assert refused("chat", messages=[USER, said])[0] == 400
+
     def test_arguments_that_are_none_are_an_empty_object(self) -> None:
         call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": ""}}
         asked = chat(messages=[USER, {"role": "assistant", "content": "x", "tool_calls": [call]}])
