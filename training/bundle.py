@@ -263,7 +263,7 @@ def manifest_of(folder: Path, kind: Kind) -> Manifest:
         }
         return Manifest(kind=kind, files=files)
     except OSError as error:
-        raise NotABundle(f"{error.filename} can't be read: {error.strerror}") from error
+        raise _unreadable(error) from error
     except ValidationError as error:
         raise NotABundle(f"{folder} can't be registered: {first_problem(error)}") from error
 
@@ -291,16 +291,25 @@ def files_of(folder: Path) -> Iterator[str]:
         yield str(path)
 
 
-def notices_of(folder: Path) -> list[Path]:
+def notices_of(folder: Path) -> dict[str, bytes]:
     """The files at a folder's top that say what it is and on what terms: they go along with what is made of it.
 
     Raises:
-        NotABundle: as in :func:`files_of`.
+        NotABundle: as in :func:`files_of`, or one can't be read.
     """
-    found = [each for each in sorted(folder.iterdir()) if each.suffix == ".md" or each.stem in TEXTS]
-    for file in found:
-        _require_data(folder, file)
+    found = {}
+    try:
+        for file in sorted(folder.iterdir()):
+            if file.suffix == ".md" or file.stem in TEXTS:
+                _require_data(folder, file)
+                found[file.name] = file.read_bytes()
+    except OSError as error:
+        raise _unreadable(error) from error
     return found
+
+
+def _unreadable(error: OSError) -> NotABundle:
+    return NotABundle(f"{error.filename} can't be read: {error.strerror}")
 
 
 def _require_data(folder: Path, file: Path) -> None:

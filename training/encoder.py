@@ -9,9 +9,8 @@ Nothing in it is executed: the weights are safetensors, and a network that trans
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +54,13 @@ WEIGHTS = "model.safetensors"
 class Encoder:
     """A folder, read. ``network``: ``input_ids`` and ``attention_mask`` [N, T] int64 → vectors [N, dims] float32.
 
-    ``notices``: the files that tell of the folder's licence.
+    ``notices``: the files that tell of the folder's licence, by name.
     """
 
     network: torch.nn.Module
     tokenizer: Tokenizer
     card: EncoderCard
-    notices: Sequence[Path]
+    notices: Mapping[str, bytes]
 
 
 class Pooled(torch.nn.Module):
@@ -109,7 +108,7 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
 
 
 def read(folder: Path) -> Encoder:
-    """Raises: EncoderRefused; NotABundle: a file that tells of the licence is no ordinary one."""
+    """Raises: EncoderRefused; NotABundle: a file that tells of the licence can't be taken."""
     normalized = _normalized(folder)
     tokenizer = _tokenizer(folder)
     network = _network(folder)
@@ -201,8 +200,8 @@ def publish(name: str, graph: ModelProto, encoder: Encoder, difference: float, u
         (staged / GRAPH_FILE).write_bytes(graph.SerializeToString())
         encoder.tokenizer.save(str(staged / TOKENIZER_FILE))
         (staged / CARD_FILE).write_text(encoder.card.model_dump_json(indent=1), encoding="utf-8")
-        for file in encoder.notices:
-            shutil.copyfile(file, staged / file.name)
+        for file, content in encoder.notices.items():
+            (staged / file).write_bytes(content)
         return Bundles(uri).publish(name, staged, "encoder", run.run_id)
 
 

@@ -40,10 +40,14 @@ def test_a_graph_that_can_not_be_read_is_refused_in_one_line(folder: Path) -> No
 
 
 def test_what_tells_of_the_licence_is_read_too_and_no_link_to_what_is_no_file(folder: Path) -> None:
-    assert read(folder).notices == []
+    assert read(folder).notices == {}
     for name in ("LICENSE", "LICENSE.txt", "NOTICE", "README.md"):
         (folder / name).write_text("Apache License")
-    assert [file.name for file in read(folder).notices] == ["LICENSE", "LICENSE.txt", "NOTICE", "README.md"]
+    assert [*read(folder).notices] == ["LICENSE", "LICENSE.txt", "NOTICE", "README.md"]
+    (folder / "NOTICE.md").symlink_to("/proc/self/mem")
+    with pytest.raises(NotABundle, match=r"can't be read"):
+        read(folder)
+    (folder / "NOTICE.md").unlink()
     (folder / "NOTICE.md").symlink_to("/nowhere")
     with pytest.raises(NotABundle, match=r"NOTICE\.md is a link to no ordinary file"):
         read(folder)
@@ -53,7 +57,7 @@ def test_a_folder_of_a_hub_s_cache_is_read_as_it_is(folder: Path, tmp_path: Path
     (folder / "README.md").write_text("# Sentences")
     cached = read(hub.snapshot(folder, tmp_path / "cache"))
     assert cached.card == read(folder).card
-    assert [file.read_text() for file in cached.notices] == ["# Sentences"]
+    assert cached.notices == {"README.md": b"# Sentences"}
 
 
 def test_the_card_says_what_the_folder_says(folder: Path) -> None:
