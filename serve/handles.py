@@ -17,5 +17,9 @@ def handle_of(deployment: str, application: str | None = None, *, stream: bool =
     It must be made in the process that calls it, and not where an application is bound: Serve decides there how it
     passes arguments, and a replica knows the throughput settings, by which they go by value over gRPC instead of
     through the object store.
+
+    Nobody is asked whether the deployment exists: Serve would wait for its controller's answer on the event loop of
+    whoever asks, and with it everything else that runs there. A call of one that does not exist waits for a replica.
     """
-    return ray_serve.get_deployment_handle(deployment, application).options(stream=stream, **ENCODED)
+    handle = ray_serve.get_deployment_handle(deployment, application, _check_exists=False)
+    return handle.options(stream=stream, **ENCODED)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import ray
 
+from console import ray_cluster
 from serve.caller import ANYBODY, Limits
 from serve.gateway.errors import RateLimited
 from serve.limits.coordinator import LATE_SECONDS, Coordinator
@@ -30,7 +31,7 @@ ROUND_TRIP = 0.1
 
 @pytest.fixture(scope="module", autouse=True)
 def own_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray_cluster.connect("local", num_cpus=4, include_dashboard=False)
     yield
     ray.shutdown()
 

@@ -1,15 +1,21 @@
-"""A model and its adapter that vLLM takes from the registry, and an alias that moves while requests run."""
+"""A model and its adapter that vLLM takes from the registry, and aliases that move while requests run."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ray import serve as ray_serve
 
 from serve.llm.backend import Completed
+from serve.llm.deployed import follower
 from serve.llm.deployed.backend import DeployedBackend, DeployedStream
+from serve.llm.deployed.deployment import deployment_name
+from serve.llm.deployed.follower import Followed
+from serve.llm.deployed.generations import generations, states
 from serve.llm.deployed.sources import resolved
 from tests.integration.finetuned import BASE, NAME, Tuned
 from tests.integration.serve.llm import vllm_on_ray
@@ -22,6 +28,7 @@ pytestmark = pytest.mark.integration
 APPLICATION = "language"
 BACKEND = "small"
 ALIAS = "live"
+DEPLOYMENT = deployment_name("vllm", BACKEND)
 FIRST, SECOND = f"{NAME}/1", f"{NAME}/2"
 
 ASKED = [{"role": "user", "content": "What is our new warehouse called?"}]
@@ -41,11 +48,18 @@ def backend(tuned: Tuned, run: Run, tmp_path_factory: pytest.TempPathFactory) ->
     other = vllm_on_ray.adapter(tmp_path_factory.mktemp("other"))
     assert bundles.publish(NAME, other, "adapter", run_id).version == "2"
     assert bundles.publish(NAME, other, "adapter", run_id, {BASE_DIGEST_TAG: "0" * 64}).version == "3"
+    bundles.set_alias(BASE, ALIAS, "1")
+    again = shutil.copytree(vllm_on_ray.model(), tmp_path_factory.mktemp("again") / "files")
+    (again / "NOTICE").write_text("another version")
+    assert bundles.publish(BASE, again, "language-model", run_id).version == "2"
     adapters = {NAME: f"registry:{NAME}@{ALIAS}"}
-    settings = vllm_on_ray.settings(model=f"registry:{BASE}@{CHAMPION}", adapters=adapters, follow_seconds=0.5)
+    settings = vllm_on_ray.settings(model=f"registry:{BASE}@{ALIAS}", adapters=adapters, follow_seconds=0.5)
     sources = resolved(BACKEND, settings, bundles.uri, tmp_path_factory.mktemp("cache"))
+    assert sources is not None
     with vllm_on_ray.serving(run):
-        yield vllm_on_ray.deploy(BACKEND, settings, APPLICATION, sources)
+        application = follower.bind((Followed(BACKEND, settings, sources),), "once", on_loopback=True)
+        ray_serve.run(application, name=APPLICATION, route_prefix=None)
+        yield DeployedBackend(BACKEND, DEPLOYMENT, followed=True)
 
 
 def body(model: str = NAME, **fields: Any) -> dict[str, Any]:
@@ -63,6 +77,11 @@ async def until(backend: DeployedBackend, version: str) -> None:
     async with asyncio.timeout(60):
         while (await ask(backend, max_tokens=1))[1] != version:
             pass
+
+
+async def numbers() -> list[int]:
+    """Of the model's generations."""
+    return [each.number for each in generations(await asyncio.to_thread(states, DEPLOYMENT), BACKEND)]
 
 
 def test_the_adapter_says_what_it_has_learned_and_the_model_does_not(backend: DeployedBackend, run: Run) -> None:
@@ -118,6 +137,33 @@ def test_an_alias_that_moves_back_brings_back_what_was_said(backend: DeployedBac
     tuned.bundles.set_alias(NAME, ALIAS, "1")
     run(until(backend, FIRST))
     assert "Bluebird" in run(ask(backend))[0]
+
+
+def test_a_whole_model_s_alias_is_followed_by_another_engine_and_no_request_is_lost(
+    backend: DeployedBackend, run: Run, tuned: Tuned
+) -> None:
+    async def ask_on(over: asyncio.Event) -> list[str | None]:
+        found = []
+        while not over.is_set():
+            found.append((await ask(backend, BACKEND, max_tokens=20, ignore_eos=True))[1])
+        return found
+
+    async def work() -> list[list[str | None]]:
+        over = asyncio.Event()
+        asking = [asyncio.create_task(ask_on(over)) for _ in range(2)]
+        # That of the first version's is of no use to the second.
+        tuned.bundles.set_alias(NAME, ALIAS, "2")
+        tuned.bundles.set_alias(BASE, ALIAS, "2")
+        async with asyncio.timeout(240):
+            while await numbers() != [2]:  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
+        over.set()
+        return await asyncio.gather(*asking)
+
+    for found in run(work()):
+        assert {*found} == {f"{BASE}/1", f"{BASE}/2"}
+        assert found == sorted(found, key=str)
+    assert run(ask(backend))[1] == SECOND
 
 
 async def _read(stream: DeployedStream) -> None:

@@ -17,6 +17,7 @@ from ray import serve as ray_serve
 from safetensors.numpy import save_file
 
 import serve
+from console import ray_cluster
 from demo.language_model import small_model
 from serve import loopback
 from serve.llm.deployed.backend import DeployedBackend
@@ -61,7 +62,7 @@ def event_loop() -> Iterator[Run]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    yield lambda work: asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, 120), loop).result()
+    yield lambda work: asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, 300), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
@@ -72,7 +73,7 @@ def serving(run: Run) -> Iterator[None]:
     loopback.bind_node()
     # Of the controller, which else waits for a load balancer that there isn't.
     os.environ["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] = "1"
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    ray_cluster.connect("local", num_cpus=4, include_dashboard=False, object_store_memory=100 * 2**20)
     try:
         ray_serve.start(proxy_location="Disabled")
         yield
