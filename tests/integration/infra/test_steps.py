@@ -193,7 +193,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield start
     for server, thread in servers:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 def test_a_version_becomes_the_champion_once_the_ingress_has_loaded_it(line: Line, serve: Serve) -> None:

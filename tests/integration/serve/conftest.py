@@ -105,7 +105,7 @@ def write_settings(folder: Path, uri: str, **sections: object) -> Path:
 def keys(settings: Path, *arguments: str) -> list[str]:
     """The lines that ``python -m serve keys`` prints."""
     command = [sys.executable, "-m", "serve", "keys", *arguments, "--settings", str(settings)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
 

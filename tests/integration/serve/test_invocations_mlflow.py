@@ -28,7 +28,7 @@ from tests.unit.serve.conftest import Client
 
 pytestmark = pytest.mark.integration
 
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 @pytest.fixture(scope="module")

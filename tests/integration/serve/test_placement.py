@@ -39,7 +39,7 @@ UNBIASED = 0.715
 """The score of ``ROW`` by the graph without a bias."""
 
 HEAVIEST = 1000
-RESTART_SECONDS = 60
+RESTART_SECONDS = 180
 
 
 def fragile(bias: float) -> onnx.ModelProto:

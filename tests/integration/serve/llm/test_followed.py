@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Served:
 
     async def until(self, *numbers: int) -> None:
         """Ask until there are these generations."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while await self.generations() != [*numbers]:
                 await self.version()
                 await asyncio.sleep(0.1)
@@ -101,6 +102,13 @@ def served(bundles: Bundles, run: Run, tmp_path_factory: pytest.TempPathFactory)
         application = follower.bind((Followed(NAME, settings, sources),), "once", on_loopback=True)
         ray_serve.run(application, name=APPLICATION, route_prefix=None)
         yield Served(DeployedBackend(NAME, DEPLOYMENT, followed=True), bundles)
+
+
+def _process(title: str) -> int:
+    """The one process whose title begins so."""
+    family = processes.family(os.getpid())
+    [pid] = [each for each in family if " ".join(processes.command(each)).startswith(title)]
+    return pid
 
 
 def said() -> str:
@@ -157,14 +165,35 @@ def test_what_can_t_be_started_is_given_up_and_the_one_before_it_goes_on(served:
     assert said().count(f"{MODEL}/{BROKEN} can't be started beside the one that answers: ") == 1
 
 
+def test_where_serve_s_controller_does_not_answer_nothing_waits_for_it(served: Served, run: Run) -> None:
+    controller = _process("ray::ServeController")
+
+    async def work() -> float:
+        # It has no handle yet.
+        backend = DeployedBackend(NAME, DEPLOYMENT, followed=True)
+        assert await backend.ready()
+        os.kill(controller, signal.SIGSTOP)
+        asking = asyncio.create_task(whole(backend, chat(max_tokens=1)))
+        try:
+            longest, last = 0.0, time.monotonic()
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        finally:
+            os.kill(controller, signal.SIGCONT)
+        await asking
+        return longest
+
+    # Of two seconds in which it was stopped.
+    assert run(work()) < 1
+
+
 def test_a_follower_that_dies_comes_back_and_follows_on(served: Served, run: Run) -> None:
-    title = f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}"
-    [pid] = [each for each in processes.family(os.getpid()) if " ".join(processes.command(each)).startswith(title)]
-    os.kill(pid, signal.SIGKILL)
+    os.kill(_process(f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}"), signal.SIGKILL)
     served.move(GOOD)
 
     async def work() -> None:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while await served.version() != f"{MODEL}/{GOOD}":  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
@@ -175,7 +204,7 @@ def test_where_the_service_is_deleted_its_engines_are(served: Served, run: Run) 
     ray_serve.delete(APPLICATION)
 
     async def work() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while await served.generations():  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 

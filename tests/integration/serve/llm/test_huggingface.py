@@ -181,7 +181,7 @@ class TestAnswers:
 
         async def exported() -> str:
             address = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
-            async with httpx.AsyncClient() as client, asyncio.timeout(60):
+            async with httpx.AsyncClient() as client, asyncio.timeout(240):
                 while "ray_huggingface_generation_tokens" not in (found := (await client.get(address)).text):  # noqa: ASYNC110
                     await asyncio.sleep(1)
             return found
@@ -313,7 +313,7 @@ class TestGone:
         async def work() -> None:
             # More than are worked on: the others wait for a place.
             tasks = [asyncio.create_task(served.backend.run("chat", ENDLESS)) for _ in range(6)]
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while await served.running() < 6:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             for task in tasks:
@@ -325,7 +325,7 @@ class TestGone:
     def test_more_than_may_wait_is_refused(self, batched: Served, run: Run) -> None:
         async def work() -> list[BaseException | Completed | DeployedStream]:
             tasks = [asyncio.create_task(batched.backend.run("chat", ENDLESS)) for _ in range(24)]
-            done, left = await asyncio.wait(tasks, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            done, left = await asyncio.wait(tasks, timeout=120, return_when=asyncio.FIRST_COMPLETED)
             for task in left:
                 task.cancel()
             await until_none(batched.running)
@@ -368,7 +368,7 @@ class TestLost:
             return answer
 
         async def until_back() -> None:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while await batched.backend.ready():  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
                 with pytest.raises(Unavailable):

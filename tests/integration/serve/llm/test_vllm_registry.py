@@ -74,7 +74,7 @@ async def ask(backend: DeployedBackend, model: str = NAME, **fields: Any) -> tup
 
 async def until(backend: DeployedBackend, version: str) -> None:
     """Ask until this version answers."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while (await ask(backend, max_tokens=1))[1] != version:
             pass
 
