@@ -32,11 +32,12 @@ LABEL org.opencontainers.image.title="ml-training-deployment serve-llm" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Triton compiles what starts its kernels where it runs. Debian removes old versions, so they can't be pinned. Ray asks
-# for the name of the user that it runs as.
+# Triton compiles what starts its kernels where it runs, with gcc; torch.compile asks for g++ on a GPU too
+# (https://github.com/pytorch/pytorch/issues/116696). Debian removes old versions, so they can't be pinned. Ray asks for
+# the name of the user that it runs as.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && apt-get install --yes --no-install-recommends g++ gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 app \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app
