@@ -75,6 +75,12 @@ def gather_seconds(running: int) -> float:
     return GATHER_SECONDS + share * (BUSY_GATHER_SECONDS - GATHER_SECONDS)
 
 
+def _until_next(period: float) -> float:
+    """Seconds to the next of moments that are the same for all streams: who carries their messages wakes once for all
+    of them."""
+    return period - asyncio.get_running_loop().time() % period
+
+
 class _Call:
     """Runs a request in a task of its own, and gathers what comes of it."""
 
@@ -97,7 +103,7 @@ class _Call:
         while True:
             await self._news.wait()
             if sent >= AT_ONCE and not self._task.done():
-                await asyncio.wait({self._task}, timeout=gather_seconds(self._engine.running()))
+                await asyncio.wait({self._task}, timeout=_until_next(gather_seconds(self._engine.running())))
             self._news.clear()
             ended = self._task.done()
             if self._lines:
