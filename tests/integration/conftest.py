@@ -18,11 +18,14 @@ os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 FOLDER = Path(__file__).parent.relative_to(Path(__file__).parents[2]).as_posix()
 
 SHARING = {
+    "demo": ("test_demo.py", "test_demo_chat.py"),
     "infra": ("infra/",),
     "spark_jobs": ("spark_jobs/",),
     "tuned": ("training/test_finetune.py", "serve/llm/test_vllm_registry.py"),
 }
-"""Files whose fixtures take long and are made once: one process runs them. Any other file is a group of its own."""
+"""Files that one process runs: their fixtures take long and are made once, or they take the ports that users have.
+Any other file is a group of its own.
+"""
 
 
 def _group(nodeid: str) -> str:
