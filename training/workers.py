@@ -23,6 +23,7 @@ import ray
 import ray.train
 import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from console import one_line, ray_cluster
 from training.board import Board
@@ -73,7 +74,7 @@ def run_loop(
     """
     _check_capacity(resources)
     board = Board.remote()  # type: ignore[attr-defined]
-    trainer = ray.train.torch.TorchTrainer(
+    trainer = Trainer(
         loop,
         train_loop_config=dict(config),
         scaling_config=ScalingConfig(
@@ -114,6 +115,19 @@ def _first_reason(error: Exception) -> str:
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     cause = failures[min(failures)] if failures else getattr(error, "controller_failure", error)
     return one_line(f"{type(cause).__name__}: {cause}")[:300]
+
+
+class Trainer(ray.train.torch.TorchTrainer):
+    """Ray's, without what it has to remove the workers of a controller that died.
+
+    That takes a controller for dead of which the state API of a busy machine does not know yet, and ends a run that is
+    well (``ray/train/v2/_internal/state/util.py``, ``is_actor_alive``, Ray 2.60). It is not needed: a placement group
+    goes with the actor that made it.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc] # not in what is typed
+        return [each for each in callbacks if not isinstance(each, PlacementGroupCleanerCallback)]
 
 
 class _Forward(UserCallback):
