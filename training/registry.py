@@ -277,7 +277,7 @@ class Registry:
             }
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
-            with mlflow.start_run(run_id=run_id):
+            with mlflow.start_run(run_id=run_id), _events_unsaid():
                 logged = mlflow.onnx.log_model(
                     graph,
                     name="model",
@@ -314,6 +314,18 @@ class Registry:
             mlflow.set_registry_uri(self.uri)
             mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(folder))
         return folder
+
+
+@contextmanager
+def _events_unsaid() -> Iterator[None]:
+    """MLflow tells that the name exists already, as :func:`hold_name` has seen to: it puzzles at a first version."""
+    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
+
+    MLFLOW_LOGGING_STREAM.enabled = False
+    try:
+        yield
+    finally:
+        MLFLOW_LOGGING_STREAM.enabled = True
 
 
 @contextmanager

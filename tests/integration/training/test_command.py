@@ -135,6 +135,7 @@ def test_the_version_has_a_signature_and_an_example_that_mlflow_itself_can_answe
 def test_the_first_version_is_the_champion_and_the_next_the_challenger(trained: Trained) -> None:
     again = in_process.training(trained.folder, "register", MODEL, "--view", str(trained.view))
     assert again.returncode == 0, again.stderr
+    assert "already exists" not in again.stderr + again.stdout
     registry = Registry(trained.uri)
     assert registry.resolve(MODEL, CHAMPION).version == "1"
     assert registry.resolve(MODEL, CHALLENGER).version == "2"
