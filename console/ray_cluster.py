@@ -46,11 +46,12 @@ def connect(address: str, **options: Any) -> None:
         # Ray raises what it has no class for as Exception itself.
         if type(error) not in (Exception, RuntimeError) and not isinstance(error, OSError):
             raise
-        if address == "local":
-            what, remedy = "Ray did not start on this machine", f"its logs are in {_session(os.getpid())}"
-        else:
-            what, remedy = f"there is no Ray at {address}", "set RAY_ADDRESS to a cluster that runs, or unset it"
-        raise RayUnavailable(f"{what}: {one_line(str(error))[:300]}: {remedy}") from error
+        why = one_line(str(error))[:300]
+        if address != "local":
+            raise _none_at(address, why) from error
+        raise RayUnavailable(
+            f"Ray did not start on this machine: {why}: its logs are in {_logs_of(os.getpid())}"
+        ) from error
 
 
 def _require_listener(address: str) -> None:
@@ -61,9 +62,11 @@ def _require_listener(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise RayUnavailable(
-            f"there is no Ray at {address}: {error}: set RAY_ADDRESS to a cluster that runs, or unset it"
-        ) from error
+        raise _none_at(address, str(error)) from error
+
+
+def _none_at(address: str, why: str) -> RayUnavailable:
+    return RayUnavailable(f"there is no Ray at {address}: {why}: set RAY_ADDRESS to a cluster that runs, or unset it")
 
 
 @contextmanager
@@ -93,8 +96,8 @@ def _patience(seconds: float) -> Iterator[None]:
         services.get_node = asked
 
 
-def _session(pid: int) -> Path:
-    """The folder of the Ray that a process of this machine started last."""
+def _logs_of(pid: int) -> Path:
+    """The folder with the logs of the Ray that a process of this machine started last."""
     from ray._common.utils import get_default_ray_temp_dir
 
     root = Path(get_default_ray_temp_dir())

@@ -118,11 +118,11 @@ def _first_reason(error: Exception) -> str:
 
 
 class Trainer(ray.train.torch.TorchTrainer):
-    """Ray's, without what it has to remove the workers of a controller that died.
+    """Ray's, without its cleaner of placement groups, which removes those of a controller that died.
 
-    That takes a controller for dead of which the state API of a busy machine does not know yet, and ends a run that is
-    well (``ray/train/v2/_internal/state/util.py``, ``is_actor_alive``, Ray 2.60). It is not needed: a placement group
-    goes with the actor that made it.
+    The cleaner also takes a controller for dead that the state API does not find, as on a busy machine, and so ends a
+    run that is well (``is_actor_alive`` in ``ray/train/v2/_internal/state/util.py``, Ray 2.60). It is not needed: a
+    placement group goes with the job that made it, which is this process's.
     """
 
     def _create_default_callbacks(self) -> list[Any]:

@@ -84,7 +84,7 @@ def test_the_logs_are_those_of_the_last_session_of_this_process(
     pid = os.getpid()
     for name in (f"session_2026-01-01_1_{pid}", f"session_2026-01-02_1_{pid}", f"session_2026-01-03_1_{pid + 1}"):
         (tmp_path / "ray" / name).mkdir(parents=True)
-    assert ray_cluster._session(pid) == tmp_path / "ray" / f"session_2026-01-02_1_{pid}" / "logs"
+    assert ray_cluster._logs_of(pid) == tmp_path / "ray" / f"session_2026-01-02_1_{pid}" / "logs"
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])

@@ -14,7 +14,7 @@ from policies.reading.amounts import whole_or
 
 POSTGRESQL = re.compile(r"postgresql://(?:[^@/?]*@)?(?P<hosts>[^/?]+).*")
 SAYS_MORE = re.compile(r"[?&](host|hostaddr|port|service)=")
-DEFAULT = 5432
+DEFAULT_PORT = 5432
 
 
 def ports(place: Place) -> Iterator[Misfit]:
@@ -52,7 +52,7 @@ def _to_ledger(place: EcsTask) -> Iterator[Misfit]:
     """One of the tasks' security groups lets them out to where the ledger's database is."""
     groups = place.security_groups()
     rules = [list(group.each("egress")) for group in groups]
-    # As in _open.
+    # A group without rules of its own has them as resources beside it.
     if not all(rules):
         return
     found = list(itertools.chain.from_iterable(rules))
@@ -75,7 +75,7 @@ def _ports_of(ledger: str) -> list[int]:
     if url is None or SAYS_MORE.search(ledger):
         return []
     ends = [host.rpartition(":")[2] for host in url["hosts"].split(",")]
-    return list(dict.fromkeys(int(each) if each.isdecimal() else DEFAULT for each in ends))
+    return list(dict.fromkeys(int(each) if each.isdecimal() else DEFAULT_PORT for each in ends))
 
 
 def _open(place: EcsTask, group: Resource, way: str, port: int) -> Iterator[Misfit]:

@@ -59,7 +59,9 @@ class ToolCall(RequestModel):
 
 
 class Message(RequestModel):
-    """Some clients send an answer back with all of its fields, also those that only another server has."""
+    """Some clients send an answer back with all of its fields, also those that only another server has; empty ones say
+    nothing.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[str | None, BeforeValidator(_content)] = None
@@ -70,8 +72,7 @@ class Message(RequestModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _said(cls, given: Any) -> Any:
-        """Empty ones say nothing."""
+    def _without_empty_fields(cls, given: Any) -> Any:
         return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 

@@ -142,7 +142,7 @@ class Served:
     def replicas(self, deployment: str) -> dict[int, str]:
         """The processes of a deployment's replicas, and the address of each one's HTTP server, if it has one."""
         title = f"ray::ServeReplica:default:{deployment}"
-        pids = [pid for pid in processes.family(self.process.pid) if " ".join(processes.command(pid)).startswith(title)]
+        pids = processes.titled(self.process.pid, title)
         return {pid: min(processes.listening(pid), key=_port, default="") for pid in pids}
 
     def metrics(self) -> list[Sample]:

@@ -30,6 +30,11 @@ def family(root: int) -> list[int]:
     return found
 
 
+def titled(root: int, title: str) -> list[int]:
+    """Of a process and its descendants those whose command line begins so, as Ray's processes write who they are."""
+    return [pid for pid in family(root) if " ".join(command(pid)).startswith(title)]
+
+
 def with_argument(argument: str) -> list[int]:
     """The running processes that were given this argument."""
     pids = (int(folder.name) for folder in PROC.glob("[0-9]*"))

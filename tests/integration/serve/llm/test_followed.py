@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from ray import serve as ray_serve
 from serve.llm.deployed import follower
 from serve.llm.deployed.backend import DeployedBackend
 from serve.llm.deployed.deployment import deployment_name
-from serve.llm.deployed.follower import Followed
-from serve.llm.deployed.generations import generations, states
 from serve.llm.deployed.sources import resolved
 from serve.llm.settings import HuggingFace
 from tests.integration.serve import processes
@@ -37,6 +36,8 @@ MODEL = "smollm2"
 ALIAS = "live"
 DEPLOYMENT = deployment_name("huggingface", NAME)
 
+STOPPED_SECONDS = 4.0
+
 GOOD, GOOD_TOO, TAMPERED, BROKEN = "1", "2", "3", "4"
 
 
@@ -52,8 +53,7 @@ class Served:
         return (await whole(self.backend, chat(max_tokens=1))).version
 
     async def generations(self) -> list[int]:
-        found = generations(await asyncio.to_thread(states, DEPLOYMENT), NAME)
-        return sorted(each.number for each in found)
+        return await vllm_on_ray.generations_of(NAME, DEPLOYMENT)
 
     async def until(self, *numbers: int) -> None:
         """Ask until there are these generations."""
@@ -99,16 +99,7 @@ def served(bundles: Bundles, run: Run, tmp_path_factory: pytest.TempPathFactory)
     sources = resolved(NAME, settings, bundles.uri, tmp_path_factory.mktemp("cache"))
     assert sources is not None
     with vllm_on_ray.serving(run):
-        application = follower.bind((Followed(NAME, settings, sources),), "once", on_loopback=True)
-        ray_serve.run(application, name=APPLICATION, route_prefix=None)
-        yield Served(DeployedBackend(NAME, DEPLOYMENT, followed=True), bundles)
-
-
-def _process(title: str) -> int:
-    """The one process whose title begins so."""
-    family = processes.family(os.getpid())
-    [pid] = [each for each in family if " ".join(processes.command(each)).startswith(title)]
-    return pid
+        yield Served(vllm_on_ray.follow(NAME, settings, APPLICATION, sources), bundles)
 
 
 def said() -> str:
@@ -166,30 +157,29 @@ def test_what_can_t_be_started_is_given_up_and_the_one_before_it_goes_on(served:
 
 
 def test_where_serve_s_controller_does_not_answer_nothing_waits_for_it(served: Served, run: Run) -> None:
-    controller = _process("ray::ServeController")
+    [controller] = processes.titled(os.getpid(), "ray::ServeController")
 
     async def work() -> float:
         # It has no handle yet.
         backend = DeployedBackend(NAME, DEPLOYMENT, followed=True)
         assert await backend.ready()
         os.kill(controller, signal.SIGSTOP)
+        # Not by this event loop, which would wait too.
+        threading.Timer(STOPPED_SECONDS, os.kill, (controller, signal.SIGCONT)).start()
         asking = asyncio.create_task(whole(backend, chat(max_tokens=1)))
-        try:
-            longest, last = 0.0, time.monotonic()
-            for _ in range(20):
-                await asyncio.sleep(0.1)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        finally:
-            os.kill(controller, signal.SIGCONT)
+        longest, last = 0.0, time.monotonic()
+        while not asking.done():
+            await asyncio.sleep(0.1)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
         await asking
         return longest
 
-    # Of two seconds in which it was stopped.
-    assert run(work()) < 1
+    assert run(work()) < STOPPED_SECONDS / 2
 
 
 def test_a_follower_that_dies_comes_back_and_follows_on(served: Served, run: Run) -> None:
-    os.kill(_process(f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}"), signal.SIGKILL)
+    [pid] = processes.titled(os.getpid(), f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}")
+    os.kill(pid, signal.SIGKILL)
     served.move(GOOD)
 
     async def work() -> None:

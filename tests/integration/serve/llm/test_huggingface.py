@@ -359,8 +359,7 @@ class TestLost:
         async def cut() -> DeployedStream:
             answer = await stream(batched.backend, ENDLESS)
             await anext(answer)
-            replica = f"ray::ServeReplica:batched:{DEPLOYMENT}"
-            [pid] = [pid for pid in processes.family(os.getpid()) if replica in " ".join(processes.command(pid))]
+            [pid] = processes.titled(os.getpid(), f"ray::ServeReplica:batched:{DEPLOYMENT}")
             os.kill(pid, signal.SIGKILL)
             with pytest.raises(Unavailable):
                 async for _ in answer:

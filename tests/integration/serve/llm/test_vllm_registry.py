@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ray import serve as ray_serve
 
 from serve.llm.backend import Completed
-from serve.llm.deployed import follower
 from serve.llm.deployed.backend import DeployedBackend, DeployedStream
 from serve.llm.deployed.deployment import deployment_name
-from serve.llm.deployed.follower import Followed
-from serve.llm.deployed.generations import generations, states
 from serve.llm.deployed.sources import resolved
 from tests.integration.finetuned import BASE, NAME, Tuned
 from tests.integration.serve.llm import vllm_on_ray
@@ -57,9 +53,7 @@ def backend(tuned: Tuned, run: Run, tmp_path_factory: pytest.TempPathFactory) ->
     sources = resolved(BACKEND, settings, bundles.uri, tmp_path_factory.mktemp("cache"))
     assert sources is not None
     with vllm_on_ray.serving(run):
-        application = follower.bind((Followed(BACKEND, settings, sources),), "once", on_loopback=True)
-        ray_serve.run(application, name=APPLICATION, route_prefix=None)
-        yield DeployedBackend(BACKEND, DEPLOYMENT, followed=True)
+        yield vllm_on_ray.follow(BACKEND, settings, APPLICATION, sources)
 
 
 def body(model: str = NAME, **fields: Any) -> dict[str, Any]:
@@ -77,11 +71,6 @@ async def until(backend: DeployedBackend, version: str) -> None:
     async with asyncio.timeout(240):
         while (await ask(backend, max_tokens=1))[1] != version:
             pass
-
-
-async def numbers() -> list[int]:
-    """Of the model's generations."""
-    return [each.number for each in generations(await asyncio.to_thread(states, DEPLOYMENT), BACKEND)]
 
 
 def test_the_adapter_says_what_it_has_learned_and_the_model_does_not(backend: DeployedBackend, run: Run) -> None:
@@ -155,7 +144,7 @@ def test_a_whole_model_s_alias_is_followed_by_another_engine_and_no_request_is_l
         tuned.bundles.set_alias(NAME, ALIAS, "2")
         tuned.bundles.set_alias(BASE, ALIAS, "2")
         async with asyncio.timeout(240):
-            while await numbers() != [2]:  # noqa: ASYNC110
+            while await vllm_on_ray.generations_of(BACKEND, DEPLOYMENT) != [2]:  # noqa: ASYNC110
                 await asyncio.sleep(0.5)
         over.set()
         return await asyncio.gather(*asking)

@@ -20,8 +20,11 @@ import serve
 from console import ray_cluster
 from demo.language_model import small_model
 from serve import loopback
+from serve.llm.deployed import follower
 from serve.llm.deployed.backend import DeployedBackend
 from serve.llm.deployed.deployment import bind, deployment_name
+from serve.llm.deployed.follower import Followed
+from serve.llm.deployed.generations import generations, states
 from serve.llm.deployed.sources import Sources
 from serve.llm.settings import Deployed, Vllm
 
@@ -82,9 +85,22 @@ def serving(run: Run) -> Iterator[None]:
         ray.shutdown()
 
 
-def deploy(name: str, given: Deployed, application: str, sources: Sources | None = None) -> DeployedBackend:
-    ray_serve.run(bind(name, given, on_loopback=True, sources=sources), name=application, route_prefix=None)
+def deploy(name: str, given: Deployed, application: str) -> DeployedBackend:
+    ray_serve.run(bind(name, given, on_loopback=True), name=application, route_prefix=None)
     return DeployedBackend(name, deployment_name(given.kind, name), application=application)
+
+
+def follow(name: str, given: Deployed, application: str, sources: Sources) -> DeployedBackend:
+    """Deploy it with a follower of its model's alias."""
+    followed = follower.bind((Followed(name, given, sources),), "once", on_loopback=True)
+    ray_serve.run(followed, name=application, route_prefix=None)
+    return DeployedBackend(name, deployment_name(given.kind, name), followed=True)
+
+
+async def generations_of(name: str, deployment: str) -> list[int]:
+    """The numbers of a followed backend's generations, in order."""
+    found = generations(await asyncio.to_thread(states, deployment), name)
+    return sorted(each.number for each in found)
 
 
 async def _called(function: Callable[[], None]) -> None:
