@@ -19,8 +19,20 @@ from typing import Any
 
 from console import UserError, one_line
 
-START_SECONDS = 180.0
-"""How long a node may take to be up. Ray's own limit is 30, which a machine that is busy with other work passes."""
+START_SECONDS = 180
+"""How long a process of Ray may take to be up. A machine that is busy with other work passes Ray's own limits."""
+
+NICENESS = "RAY_worker_niceness"
+"""Ray starts every worker at 15, where one that answers requests, or takes part in a step that others wait for, has a
+thirtieth of the time of a core that a backup, or a Spark, takes for itself."""
+
+OF_PROCESSES = {
+    NICENESS: "0",
+    # Ray's limits (30 s and 60 s) for its control service and for a worker.
+    "RAY_gcs_server_port_wait_time_s": str(START_SECONDS),
+    "RAY_worker_register_timeout_seconds": str(START_SECONDS),
+}
+"""What the processes of a Ray that is started here read, where the user has not said otherwise."""
 
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 0.1
@@ -39,6 +51,9 @@ def connect(address: str, **options: Any) -> None:
     import ray
 
     _require_listener(address)
+    if address == "local":
+        for variable, value in OF_PROCESSES.items():
+            os.environ.setdefault(variable, value)
     try:
         with _patience(START_SECONDS):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -49,9 +64,7 @@ def connect(address: str, **options: Any) -> None:
         why = one_line(str(error))[:300]
         if address != "local":
             raise _none_at(address, why) from error
-        raise RayUnavailable(
-            f"Ray did not start on this machine: {why}: its logs are in {_logs_of(os.getpid())}"
-        ) from error
+        raise RayUnavailable(f"Ray did not start on this machine: {why}: its logs are in {logs()}") from error
 
 
 def _require_listener(address: str) -> None:
@@ -71,13 +84,15 @@ def _none_at(address: str, why: str) -> RayUnavailable:
 
 @contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """Let the node that is started in the block take ``seconds`` to register itself.
+    """Let the node that is started in the block, and its dashboard, take ``seconds`` to be there.
 
     Ray asks for the node until it is there, and counts its 30 s (fixed, ``ray/_private/node.py``) between two answers.
+    The dashboard's 60 s are read from the environment when Ray is imported, which may have been long ago.
     """
-    from ray._private import services
+    from ray._private import ray_constants, services
 
     asked: Callable[[str, str], Any] = services.get_node
+    dashboard: float = ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S
 
     def patient(gcs_address: str, node_id: str) -> Any:
         until = time.monotonic() + seconds
@@ -90,15 +105,17 @@ def _patience(seconds: float) -> Iterator[None]:
                 time.sleep(LOOK_SECONDS)
 
     services.get_node = patient
+    ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S = max(dashboard, seconds)
     try:
         yield
     finally:
         services.get_node = asked
+        ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S = dashboard
 
 
-def _logs_of(pid: int) -> Path:
-    """The folder with the logs of the Ray that a process of this machine started last."""
+def logs() -> Path:
+    """The folder with the logs of the Ray that this process started last."""
     from ray._common.utils import get_default_ray_temp_dir
 
     root = Path(get_default_ray_temp_dir())
-    return max(root.glob(f"session_*_{pid}"), default=root) / "logs"
+    return max(root.glob(f"session_*_{os.getpid()}"), default=root) / "logs"

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from console import UserError
+from console import UserError, ray_cluster
 from serve.settings import Settings, Tls
 
 RUN_FOLDER_FILES = {
@@ -37,7 +37,8 @@ def environment() -> dict[str, str]:
 
     A request whose replica is gone before it answered a byte is repeated on another one: a prediction
     changes nothing. HAProxy can repeat what fits its buffer. Its log of every request, which Ray would
-    parse in Python, is left out: the gateway counts requests itself.
+    parse in Python, is left out: the gateway counts requests itself. Serve's controller would kill an HAProxy
+    that is not up after 5 s, which it is not on a busy machine, and ``serve run`` would end with it.
     """
     return {
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
@@ -45,6 +46,8 @@ def environment() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "32768",
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "300",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": str(ray_cluster.START_SECONDS),
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(ray_cluster.START_SECONDS),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))),
     }
 

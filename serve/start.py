@@ -3,9 +3,10 @@
 Errors::
 
     UserError
-    └── StartError          what the settings ask for can't be had on this machine
-        ├── PortTaken       another process listens there, or the address is not this machine's
-        └── TooFewCpus      the replicas need more CPUs than Ray has here
+    └── StartError              what the settings ask for can't be had on this machine
+        ├── PortTaken           another process listens there, or the address is not this machine's
+        ├── TooFewCpus          the replicas need more CPUs than Ray has here
+        └── ServeUnavailable    its controller or its ingress did not come up
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from console import INTERRUPTED, UserError, ray_cluster, say, stage
+from console import INTERRUPTED, UserError, one_line, ray_cluster, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
 from serve.llm.deployed.sources import verify
@@ -60,6 +61,10 @@ class PortTaken(StartError):
 
 class TooFewCpus(StartError):
     """The replicas need more CPUs than Ray has here."""
+
+
+class ServeUnavailable(StartError):
+    """Its controller or its ingress did not come up."""
 
 
 def application(args: Mapping[str, str], *, own: bool = True) -> Application:
@@ -194,8 +199,6 @@ def _start(settings: Settings) -> None:
     haproxy.install(folder, settings)
     with stage("start Ray and Serve"):
         import ray
-        from ray import serve as ray_serve
-        from ray.serve.config import gRPCOptions
 
         if settings.http.on_loopback:
             loopback.bind_node()
@@ -209,12 +212,35 @@ def _start(settings: Settings) -> None:
         # Ray's own handler kills its processes at once, in the middle of requests.
         signal.signal(signal.SIGTERM, _interrupt)
         _require_cpus(settings, ray.cluster_resources().get("CPU", 0))
-        grpc = gRPCOptions(port=settings.grpc.port, grpc_servicer_functions=[SERVICER]) if settings.grpc.port else None
-        ray_serve.start(http_options={"host": settings.http.host, "port": settings.http.port}, grpc_options=grpc)
+        _start_ingress(settings)
     say(f"  ingress    {base_url(settings.http)}  (ready when GET /v2/health/ready answers 200)")
     if settings.grpc.port:
         say(f"  gRPC       {settings.http.host}:{settings.grpc.port}  (inference.GRPCInferenceService)")
     say(f"  dashboard  http://{settings.dashboard.host}:{settings.dashboard.port}")
+
+
+def _start_ingress(settings: Settings) -> None:
+    """Start Serve's controller and its HAProxy, with the time that Ray itself had.
+
+    Serve waits for 60 s (fixed, ``ray/serve/_private/constants.py``); for how long the controller lets HAProxy
+    start is in :func:`serve.haproxy.environment`.
+
+    Raises:
+        ServeUnavailable: they did not come up.
+    """
+    from ray import serve as ray_serve
+    from ray.exceptions import RayError
+    from ray.serve._private import api
+    from ray.serve.config import gRPCOptions
+
+    grpc = gRPCOptions(port=settings.grpc.port, grpc_servicer_functions=[SERVICER]) if settings.grpc.port else None
+    api.HTTP_PROXY_TIMEOUT = ray_cluster.START_SECONDS  # type: ignore[attr-defined]
+    try:
+        ray_serve.start(http_options={"host": settings.http.host, "port": settings.http.port}, grpc_options=grpc)
+    except (RayError, TimeoutError) as error:
+        why = one_line(str(error))[:300]
+        logs = ray_cluster.logs() / "serve"
+        raise ServeUnavailable(f"Serve did not start on this machine: {why}: its logs are in {logs}") from error
 
 
 def _set_environment(settings: Settings) -> None:

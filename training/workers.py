@@ -13,8 +13,8 @@ from typing import Any
 # Ray Train reads these when it is imported. Reports reach the driver once an interval.
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-# A worker at a lower priority than its driver only makes the run longer.
-os.environ.setdefault("RAY_worker_niceness", "0")
+# Workers that are not up in the 60 s that it gives them are started anew, on a machine that has been too slow once.
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "180")
 # Threads that spin while they wait for each other take the cores from whoever else has work: a step of a small model
 # took four times as long on two busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 import yaml
 
+from console import ray_cluster
 from infra.aws import language, served
 from infra.aws.kubernetes import CPU_LABELS, GPU_TAINT, NAMESPACE, SERVICE_ACCOUNT
 from infra.aws.unfit import WRITABLE
@@ -129,6 +130,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         **haproxy.environment(),
         # Of the machine that runs Pulumi otherwise.
         "RAY_SERVE_HAPROXY_NBTHREAD": str(HAPROXY_THREADS),
+        ray_cluster.NICENESS: ray_cluster.OF_PROCESSES[ray_cluster.NICENESS],
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import services
+from ray._private import ray_constants, services
 
 from console import ray_cluster
 from console.ray_cluster import RayUnavailable
@@ -57,6 +57,34 @@ def test_ray_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert services.get_node is before
 
 
+def test_a_dashboard_has_as_long_unless_the_user_gave_it_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in ((60, 180), (600, 600)):
+        monkeypatch.setattr(ray_constants, "RAY_DASHBOARD_STARTUP_TIMEOUT_S", given)
+        with ray_cluster._patience(180):
+            assert expected == ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S
+        assert given == ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S
+
+
+def test_so_have_the_processes_that_ray_starts_here_unless_the_user_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given, ours = (variable for variable in ray_cluster.OF_PROCESSES if variable != ray_cluster.NICENESS)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setenv(given, "7")
+    monkeypatch.setenv(ours, "")
+    monkeypatch.delenv(ours)
+    ray_cluster.connect("local")
+    assert (os.environ[given], os.environ[ours]) == ("7", "180")
+
+
+def test_workers_have_the_priority_of_whoever_started_them() -> None:
+    ray_cluster.connect("local", num_cpus=1, include_dashboard=False)
+    try:
+        assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
+    finally:
+        ray.shutdown()
+
+
 def test_a_node_that_does_not_start_is_one_line_with_the_place_of_its_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**_: object) -> None:
         raise Exception("The current node timed out\nduring startup.")  # noqa: TRY002 - as Ray does
@@ -84,7 +112,7 @@ def test_the_logs_are_those_of_the_last_session_of_this_process(
     pid = os.getpid()
     for name in (f"session_2026-01-01_1_{pid}", f"session_2026-01-02_1_{pid}", f"session_2026-01-03_1_{pid + 1}"):
         (tmp_path / "ray" / name).mkdir(parents=True)
-    assert ray_cluster._logs_of(pid) == tmp_path / "ray" / f"session_2026-01-02_1_{pid}" / "logs"
+    assert ray_cluster.logs() == tmp_path / "ray" / f"session_2026-01-02_1_{pid}" / "logs"
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])

@@ -17,6 +17,7 @@ from training.registry import CONTRACT_FILE, MODEL_FILE, Registry
 
 pytestmark = pytest.mark.integration
 
+RUN: Command = (sys.executable, "-m", "serve", "run")
 CHECK: Command = (sys.executable, "-m", "serve", "check")
 
 
@@ -106,3 +107,9 @@ def test_check_prints_a_line_for_each_model_and_starts_nothing(store: Store, tmp
 def test_more_cpus_than_there_are(store: Store, tmp_path: Path) -> None:
     settings = write_settings(tmp_path, store.uri, ingress={"cpus": 1000})
     refused(RAY_COMMAND, settings, "the replicas need 1000 CPUs (ingress 1 × 1000), Ray has")
+
+
+def test_an_ingress_that_does_not_come_up(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "0.01")
+    settings = write_settings(tmp_path, store.uri)
+    refused(RUN, settings, "Serve did not start on this machine: ", "its logs are in ", "/logs/serve")

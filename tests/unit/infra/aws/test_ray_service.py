@@ -77,6 +77,7 @@ class TestContainers:
             found = environment(container(template))
             assert found["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == direct.CALLBACK
             assert found["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+            assert found["RAY_worker_niceness"] == "0"
             assert found["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] == "12"
             assert set(haproxy.environment()) <= set(found)
             assert found["SERVE_SETTINGS_YAML"] == "text"
