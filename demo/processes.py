@@ -37,7 +37,7 @@ class Background:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_until_ready(self, url: str, timeout: float = 180) -> None:
+    def wait_until_ready(self, url: str, timeout: float = 400) -> None:
         """Wait for ``GET url`` to answer 200.
 
         Raises:

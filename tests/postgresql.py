@@ -20,7 +20,7 @@ from urllib.parse import quote
 import psycopg
 
 USER = "postgres"
-WAIT_SECONDS = 60
+WAIT_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def running() -> Iterator[Server]:
         finally:
             # At once, also where somebody is connected.
             process.send_signal(subprocess.signal.SIGINT)  # type: ignore[attr-defined]
-            process.wait(30)
+            process.wait(120)
     finally:
         shutil.rmtree(folder)
 

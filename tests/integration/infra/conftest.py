@@ -51,7 +51,7 @@ def dev_applied(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) 
     yield finished
     if process.poll() is None:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session", autouse=True)

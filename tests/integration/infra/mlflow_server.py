@@ -37,7 +37,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
+            process.wait(120)
 
 
 def wait_for(url: str, folder: Path) -> None:

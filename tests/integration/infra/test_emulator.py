@@ -77,7 +77,7 @@ with emulator(Path({str(tmp_path)!r})) as server:
         url = parent.stdout.readline().strip()
         assert answers(url)
         os.kill(parent.pid, way)
-        parent.wait(20)
+        parent.wait(120)
     assert gone(url)
 
 

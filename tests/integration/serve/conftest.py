@@ -27,7 +27,7 @@ from tests.unit.serve import tiny
 from training.registry import CHAMPION, ModelVersion, Registry, client
 
 ROOT = Path(__file__).parents[3]
-READY_SECONDS = 180
+READY_SECONDS = 400
 
 
 def register(
@@ -105,7 +105,7 @@ def write_settings(folder: Path, uri: str, **sections: object) -> Path:
 def keys(settings: Path, *arguments: str) -> list[str]:
     """The lines that ``python -m serve keys`` prints."""
     command = [sys.executable, "-m", "serve", "keys", *arguments, "--settings", str(settings)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
 
@@ -180,7 +180,7 @@ class Served:
         """Send a signal to the process alone; seconds until it is gone."""
         started = time.monotonic()
         self.process.send_signal(received)
-        self.process.wait(60)
+        self.process.wait(120)
         return time.monotonic() - started
 
 

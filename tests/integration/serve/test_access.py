@@ -70,11 +70,11 @@ class House:
         return text
 
     def get(self, key: str, path: str = MODEL) -> httpx.Response:
-        return httpx.get(f"{self.served.url}{path}", headers=bearer(key), timeout=30)
+        return httpx.get(f"{self.served.url}{path}", headers=bearer(key), timeout=120)
 
     def post(self, key: str, path: str = INFER, body: object = None, **headers: str) -> httpx.Response:
         url = f"{self.served.url}{path}"
-        return httpx.post(url, json=body or tiny.infer_body(), headers=bearer(key) | headers, timeout=30)
+        return httpx.post(url, json=body or tiny.infer_body(), headers=bearer(key) | headers, timeout=120)
 
     def becomes(self, key: str, status: int, path: str = MODEL, seconds: float = TAKEN_UP_SECONDS) -> float:
         """Seconds until both ingress replicas answer so; the replicas are asked past HAProxy."""
@@ -220,7 +220,7 @@ def hammered(house: House, key: str, seconds: float, clients: int) -> tuple[int,
 
     def call(_: int) -> tuple[int, int]:
         statuses = []
-        with httpx.Client(base_url=house.served.url, headers=bearer(key), timeout=30) as client:
+        with httpx.Client(base_url=house.served.url, headers=bearer(key), timeout=120) as client:
             while time.monotonic() - began < seconds:
                 # A connection of its own each time: HAProxy spreads them over both replicas.
                 statuses.append(client.get(MODEL, headers={"connection": "close"}).status_code)

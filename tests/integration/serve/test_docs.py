@@ -73,7 +73,7 @@ def test_a_command_of_the_page_prints_what_the_page_shows(example: Example, serv
         | {"PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin", "SERVE_KEY": key},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert found.returncode == 0, found.stderr

@@ -28,7 +28,7 @@ from tests.unit.serve.conftest import Client
 
 pytestmark = pytest.mark.integration
 
-START_SECONDS = 300
+START_SECONDS = 500
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def mlflow(store: Store) -> Iterator[httpx.Client]:
             start_new_session=True,
         )
     # After a 500 uvicorn closes its connection, so that a kept one would fail at the next request.
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers={"connection": "close"})
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, headers={"connection": "close"})
     started = time.monotonic()
     try:
         while not _answers(client):
@@ -61,7 +61,7 @@ def mlflow(store: Store) -> Iterator[httpx.Client]:
     finally:
         client.close()
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
 
 
 def _answers(client: httpx.Client) -> bool:

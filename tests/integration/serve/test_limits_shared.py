@@ -67,9 +67,9 @@ def test_three_processes_let_in_no_more_than_the_bound_and_each_gets_some() -> N
     replicas: list[Any] = [
         ray.remote(Replica).options(num_cpus=0.5).remote(f"replica-{number}", coordinator) for number in range(REPLICAS)
     ]
-    assert len(set(ray.get([replica.pid.remote() for replica in replicas], timeout=30))) == REPLICAS
+    assert len(set(ray.get([replica.pid.remote() for replica in replicas], timeout=180))) == REPLICAS
     start = time.time() + 1
-    admitted = ray.get([replica.hammer.remote(start) for replica in replicas], timeout=30)
+    admitted = ray.get([replica.hammer.remote(start) for replica in replicas], timeout=180)
 
     news_age = 2 * (INTERVAL_SECONDS * (1 + JITTER) + ROUND_TRIP) + LATE_SECONDS
     overshoot = (REPLICAS - 1) * (RATE + RATE * news_age)

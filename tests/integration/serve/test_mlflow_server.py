@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.3)
     yield url
     process.terminate()
-    process.wait(30)
+    process.wait(120)
 
 
 def test_it_is_served_and_sigterm_stops_it(server: str, start: Start, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ UNBIASED = 0.715
 """The score of ``ROW`` by the graph without a bias."""
 
 HEAVIEST = 1000
-RESTART_SECONDS = 180
+RESTART_SECONDS = 400
 
 
 def fragile(bias: float) -> onnx.ModelProto:
@@ -73,7 +73,7 @@ class House:
         return version
 
     def load(self) -> httpx.Response:
-        return httpx.post(f"{self.served.url}{LOAD}", timeout=60)
+        return httpx.post(f"{self.served.url}{LOAD}", timeout=120)
 
     def doors(self) -> list[str]:
         """The two ingress replicas, past HAProxy."""
@@ -128,7 +128,7 @@ def clients(house: House, number: int = 8) -> Iterator[Crowd]:
     crowd, stopped = Crowd(), threading.Event()
 
     def call() -> None:
-        with httpx.Client(base_url=house.served.url, timeout=30) as client:
+        with httpx.Client(base_url=house.served.url, timeout=120) as client:
             while not stopped.is_set():
                 try:
                     crowd.versions.append(house.version_of(client.post(INFER, json=tiny.infer_body(ROW))))
@@ -319,7 +319,7 @@ def test_an_ingress_replica_that_starts_while_the_model_is_unloaded_says_so_and_
     assert wait_for(answers, RESTART_SECONDS)
     refused = httpx.post(f"{started[0]}{INFER}", json=tiny.infer_body(ROW))
     assert refused.status_code == 503, refused.text
-    assert httpx.post(f"{started[0]}{LOAD}", timeout=60).status_code == 200
+    assert httpx.post(f"{started[0]}{LOAD}", timeout=120).status_code == 200
     assert wait_for(lambda: len(house.doors()) == 2, RESTART_SECONDS)
     for door in house.doors():
         assert house.version_of(httpx.post(f"{door}{INFER}", json=tiny.infer_body(ROW))) == house.newest

@@ -39,7 +39,7 @@ def run(command: Command, settings: Path) -> Ended:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=400,
     )
     return Ended(ran.returncode, ran.stdout)
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 REQUEST = post(f"/v2/models/{tiny.NAME}/infer", json.dumps(tiny.infer_body()).encode())
 CLIENTS = 16
-RESTART_SECONDS = 180
+RESTART_SECONDS = 400
 REFUSED_SECONDS = 0.05
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 9

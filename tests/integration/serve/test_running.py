@@ -143,7 +143,7 @@ def test_predict_prints_a_table_with_the_version_and_the_latency(served: Served,
 
 def test_a_second_serve_on_the_same_port_is_refused_in_one_line(served: Served) -> None:
     ran = subprocess.run(
-        RAY_COMMAND, cwd=ROOT, env=environment(served.settings), capture_output=True, text=True, timeout=120
+        RAY_COMMAND, cwd=ROOT, env=environment(served.settings), capture_output=True, text=True, timeout=400
     )
     assert ran.returncode == 2
     assert f"error: http.port 127.0.0.1:{served.port} can't be listened on" in ran.stderr

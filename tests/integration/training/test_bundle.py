@@ -346,7 +346,7 @@ class TestName:
         both, place = Barrier(2), tracking._artifact_location
 
         def met(uri: str, model: str) -> str | None:
-            both.wait(60)
+            both.wait(240)
             return place(uri, model)
 
         monkeypatch.setattr(tracking, "_artifact_location", met)

@@ -156,7 +156,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(trained: Trained, ray_cl
             if "epoch 2/30" in line:
                 process.send_signal(signal.SIGINT)
                 break
-        process.communicate(timeout=120)
+        process.communicate(timeout=400)
     assert process.returncode == 130
     run_id = next(line.split()[-1] for line in said if line.startswith("✓ open a run"))
 

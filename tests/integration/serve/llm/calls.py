@@ -55,7 +55,7 @@ async def stream(backend: DeployedBackend, body: dict[str, Any], operation: Oper
 
 async def until_none(running: Callable[[], Awaitable[int]]) -> None:
     """Less than what was asked for would take."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         while await running():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -59,7 +59,7 @@ def shell(command: str, **variables: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "NO_PROXY": "*", **variables}
     ran = subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=500, env=environment
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -201,7 +201,7 @@ def test_every_protocol_s_requests_are_in_the_ledger(running: Running) -> None:
             found = ledger.execute(asked, ("by-open-inference",)).fetchall()
     assert found == [(NAME, "mini/1", "embeddings", 3, 1)]
     usage = [sys.executable, "-m", "serve", "usage", "--by", "model", "--settings", str(running.served.settings)]
-    ran = subprocess.run(usage, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    ran = subprocess.run(usage, cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert ran.returncode == 0, ran.stderr
     assert NAME in ran.stdout
 
@@ -212,12 +212,12 @@ def test_an_alias_that_moves_is_followed_when_the_model_is_loaded(running: Runni
     assert bundles.resolve(MODEL, "challenger").version == "2"
     bundles.set_alias(MODEL, "champion", "2")
     url = f"{running.served.url}/v2/repository"
-    httpx.post(f"{url}/models/{NAME}/load", headers=bearer(running.key), timeout=60).raise_for_status()
+    httpx.post(f"{url}/models/{NAME}/load", headers=bearer(running.key), timeout=120).raise_for_status()
     found = running.openai.embeddings.with_raw_response.create(model=NAME, input=TEXTS)
     assert found.headers["model-version"] == "2"
     assert near([entry.embedding for entry in found.parse().data], running.expected)
     index = httpx.post(f"{url}/index", headers=bearer(running.key)).json()
     assert index == [{"name": NAME, "version": "2", "state": "READY", "reason": ""}]
-    httpx.post(f"{url}/models/{NAME}/unload", headers=bearer(running.key), timeout=60).raise_for_status()
+    httpx.post(f"{url}/models/{NAME}/unload", headers=bearer(running.key), timeout=120).raise_for_status()
     with pytest.raises(openai.InternalServerError):
         running.openai.embeddings.create(model=NAME, input="late")

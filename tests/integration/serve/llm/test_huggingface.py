@@ -313,7 +313,7 @@ class TestGone:
         async def work() -> None:
             # More than are worked on: the others wait for a place.
             tasks = [asyncio.create_task(served.backend.run("chat", ENDLESS)) for _ in range(6)]
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(240):
                 while await served.running() < 6:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             for task in tasks:
@@ -325,7 +325,7 @@ class TestGone:
     def test_more_than_may_wait_is_refused(self, batched: Served, run: Run) -> None:
         async def work() -> list[BaseException | Completed | DeployedStream]:
             tasks = [asyncio.create_task(batched.backend.run("chat", ENDLESS)) for _ in range(24)]
-            done, left = await asyncio.wait(tasks, timeout=120, return_when=asyncio.FIRST_COMPLETED)
+            done, left = await asyncio.wait(tasks, timeout=240, return_when=asyncio.FIRST_COMPLETED)
             for task in left:
                 task.cancel()
             await until_none(batched.running)

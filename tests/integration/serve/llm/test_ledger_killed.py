@@ -24,7 +24,7 @@ from tests.unit.serve.llm.uses import ledger, use
 
 pytestmark = pytest.mark.integration
 
-WAIT_SECONDS = 180
+WAIT_SECONDS = 400
 
 
 @contextlib.contextmanager

@@ -219,7 +219,7 @@ def test_the_page_s_call_and_program_print_what_it_says(inn: Inn, tmp_path: Path
             env={"PATH": os.environ["PATH"], "SERVE_KEY": "any", "NO_PROXY": "*"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=True,
         )
         assert found.stdout.replace("\r", "").strip() == shown
@@ -316,7 +316,7 @@ def mlflow_server(registry: str, folder: Path) -> Iterator[tuple[str, subprocess
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(120)
 
 
 def test_a_server_s_prompts_go_on_being_used_when_it_is_gone(
@@ -333,7 +333,7 @@ def test_a_server_s_prompts_go_on_being_used_when_it_is_gone(
                 inn.ask("remote@nobody")
             assert inn.ask("remote@champion").metadata["prompt_version"] == "1"
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(120)
             time.sleep(ALIAS_SECONDS)
             assert inn.ask("remote@champion").metadata["prompt_version"] == "1"
             with pytest.raises(openai.InternalServerError) as found:

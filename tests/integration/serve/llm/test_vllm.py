@@ -56,7 +56,7 @@ def running(backend: DeployedBackend) -> Callable[[], Awaitable[int]]:
 
 async def process(what: str) -> int:
     """The one process below this one whose command has this in it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while True:
             # Not this one: pytest-xdist gives its processes the names of their tests, and this is in one.
             below = processes.family(os.getpid())[1:]
@@ -246,7 +246,7 @@ class TestGone:
     ) -> None:
         async def work() -> None:
             task = asyncio.create_task(backend.run("chat", self.ENDLESS))
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(240):
                 while not await running():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             assert not task.done()
@@ -260,7 +260,7 @@ class TestGone:
     ) -> None:
         async def work() -> None:
             tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(12)]
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(240):
                 while await running() < 12:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             for task in tasks:
@@ -274,7 +274,7 @@ class TestGone:
     ) -> None:
         async def work() -> list[BaseException | Completed | DeployedStream]:
             tasks = [asyncio.create_task(backend.run("chat", self.ENDLESS)) for _ in range(40)]
-            done, left = await asyncio.wait(tasks, timeout=120, return_when=asyncio.FIRST_COMPLETED)
+            done, left = await asyncio.wait(tasks, timeout=240, return_when=asyncio.FIRST_COMPLETED)
             for task in left:
                 task.cancel()
             await until_none(running)
@@ -331,7 +331,7 @@ class TestLost:
                 await backend.run("chat", chat())
 
         async def until_back() -> None:
-            async with asyncio.timeout(100):
+            async with asyncio.timeout(240):
                 while not await backend.ready():  # noqa: ASYNC110
                     await asyncio.sleep(0.5)
 
