@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from policies.fit.instances import Instance
 from policies.fit.size import Size
 
@@ -19,11 +21,13 @@ DAEMONS = Size(0.35, 256)
 """On each node of EKS: the network's and kube-proxy's pods, the identity agent, and CoreDNS or an operator."""
 
 
+@cache
 def on_ecs(instance: Instance) -> Size:
     """For tasks. All CPUs are theirs: the agent has none of its own."""
     return Size(instance.cpus, instance.memory_mib * (1 - OF_THE_HYPERVISOR) - AGENT_MIB, instance.gpus)
 
 
+@cache
 def on_eks(instance: Instance) -> Size:
     """For pods, as the AMI reserves: 6 % of the first CPU, 1 % of the second, 0.5 % of two more, 0.25 % of the rest;
     255 MiB, and 11 MiB a pod.
