@@ -18,7 +18,7 @@ from infra.aws import language, served
 from infra.aws.kubernetes import CPU_LABELS, GPU_TAINT, NAMESPACE, SERVICE_ACCOUNT
 from infra.aws.unfit import WRITABLE
 from policies.fit.demand import STARTED_MIB
-from serve import haproxy
+from serve import FAST_PATH, haproxy
 from serve.settings import Settings
 
 RAY_VERSION = "2.60.0"
@@ -131,8 +131,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         # Of the machine that runs Pulumi otherwise.
         "RAY_SERVE_HAPROXY_NBTHREAD": str(HAPROXY_THREADS),
         ray_cluster.NICENESS: ray_cluster.OF_PROCESSES[ray_cluster.NICENESS],
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        **FAST_PATH,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": f"{settings.ingress.drain_seconds:g}",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(settings.grpc.max_message_bytes),

@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from infra.aws import ray_service, served
 from infra.aws.ray_service import Images
-from serve import app, config, direct, haproxy
+from serve import FAST_PATH, app, config, direct, haproxy
 from serve.gateway import grpc_service
 from tests.unit.infra.aws.serving_stack import LANGUAGE, ON_BOTH, ON_CPU, environment, serving
 
@@ -76,7 +76,7 @@ class TestContainers:
         for template in templates(made()):
             found = environment(container(template))
             assert found["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == direct.CALLBACK
-            assert found["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+            assert set(FAST_PATH.items()) <= set(found.items())
             assert found["RAY_worker_niceness"] == "0"
             assert found["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] == "12"
             assert set(haproxy.environment()) <= set(found)
