@@ -22,12 +22,12 @@ from console import UserError, one_line
 START_SECONDS = 180
 """How long a process of Ray may take to be up. A machine that is busy with other work passes Ray's own limits."""
 
-NICENESS = "RAY_worker_niceness"
+NICENESS = {"RAY_worker_niceness": "0"}
 """Ray starts every worker at 15, where one that answers requests, or takes part in a step that others wait for, has a
 thirtieth of the time of a core that a backup, or a Spark, takes for itself."""
 
-OF_PROCESSES = {
-    NICENESS: "0",
+ENVIRONMENT = {
+    **NICENESS,
     # Ray's limits (30 s and 60 s) for its control service and for a worker.
     "RAY_gcs_server_port_wait_time_s": str(START_SECONDS),
     "RAY_worker_register_timeout_seconds": str(START_SECONDS),
@@ -52,7 +52,7 @@ def connect(address: str, **options: Any) -> None:
 
     _require_listener(address)
     if address == "local":
-        for variable, value in OF_PROCESSES.items():
+        for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
     try:
         with _patience(START_SECONDS):

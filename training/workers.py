@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from console import one_line, ray_cluster
+
 # Ray Train reads these when it is imported. Reports reach the driver once an interval.
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-# Workers that are not up in the 60 s that it gives them are started anew, on a machine that has been too slow once.
-os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "180")
+# On a machine that is too slow for its 60 s, workers that are started anew are too.
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(ray_cluster.START_SECONDS))
 # Threads that spin while they wait for each other take the cores from whoever else has work: a step of a small model
 # took four times as long on two busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -25,7 +27,6 @@ import ray.train.torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
-from console import one_line, ray_cluster
 from training.board import Board
 from training.errors import TrainingFailed
 from training.recipe import Resources

@@ -130,7 +130,7 @@ def ray_environment(settings: Settings) -> dict[str, str]:
         **haproxy.environment(),
         # Of the machine that runs Pulumi otherwise.
         "RAY_SERVE_HAPROXY_NBTHREAD": str(HAPROXY_THREADS),
-        ray_cluster.NICENESS: ray_cluster.OF_PROCESSES[ray_cluster.NICENESS],
+        **ray_cluster.NICENESS,
         **FAST_PATH,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": f"{settings.ingress.drain_seconds:g}",
