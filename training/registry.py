@@ -19,6 +19,7 @@ Errors::
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from console import UserError, one_line
 from spark_jobs.contract import Contract
@@ -318,14 +319,17 @@ class Registry:
 
 @contextmanager
 def _events_unsaid() -> Iterator[None]:
-    """MLflow tells that the name exists already, as :func:`hold_name` has seen to: it puzzles at a first version."""
-    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
+    """MLflow prints that the name exists already, as :func:`hold_name` has seen to: it puzzles at a first version.
 
-    MLFLOW_LOGGING_STREAM.enabled = False
+    Its own switch for what it prints is of no use: some of its modules turn it on again when they are first imported.
+    """
+    fluent: Any = importlib.import_module("mlflow.tracking._model_registry.fluent")
+    printed = fluent.eprint
+    fluent.eprint = lambda *_: None
     try:
         yield
     finally:
-        MLFLOW_LOGGING_STREAM.enabled = True
+        fluent.eprint = printed
 
 
 @contextmanager

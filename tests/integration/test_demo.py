@@ -43,6 +43,11 @@ def test_the_demo_ends_well(demonstrated: Demonstrated) -> None:
     assert "Traceback" not in demonstrated.output
 
 
+def test_the_first_version_of_a_name_is_not_said_to_exist_already(demonstrated: Demonstrated) -> None:
+    assert "flight-delay version 1 @champion" in demonstrated.output
+    assert "already exists" not in demonstrated.output
+
+
 def test_each_step_is_a_command_that_can_be_seen(demonstrated: Demonstrated) -> None:
     commands = [line for line in demonstrated.output.splitlines() if line.startswith("$ ")]
     programs = [" ".join(command.split()[1:4]) for command in commands]
