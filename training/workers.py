@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from console import one_line, ray_cluster
@@ -163,11 +165,38 @@ def _run(
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="fit", daemon=True).start()
-    seen = 0
-    while True:
-        over = wait([outcome], timeout=POLL_SECONDS).done
-        for report in ray.get(board.since.remote(seen)):
-            seen += 1
-            on_report(report)
-        if over:
-            return outcome.result()
+    seen, over = 0, False
+    with _interrupt_noted() as interrupted:
+        while not (over or interrupted.is_set()):
+            over = bool(wait([outcome], timeout=POLL_SECONDS).done)
+            for report in ray.get(board.since.remote(seen)):
+                seen += 1
+                on_report(report)
+    return outcome.result()
+
+
+@contextmanager
+def _interrupt_noted() -> Iterator[threading.Event]:
+    """Set once Ctrl-C came, for the block to look at and end; a second one is handled at once, as it was before.
+
+    What Python raises for the first is lost where the main thread happens to be in a destructor or in a callback, of
+    which Ray and SQLAlchemy have many ("Exception ignored in …"): the run would go on to its end.
+    """
+    noted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted.is_set():
+            before(number, frame)
+        noted.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted.is_set():
+        raise KeyboardInterrupt
