@@ -27,7 +27,8 @@ def _deployed(name: str, backend: Deployed, settings: Settings) -> Priced:
 
     working = AcceleratorTime(backend.replicas, settings.ingress.most_replicas)
     most_seconds = settings.http.request_timeout_seconds
-    deployed = DeployedBackend(name, deployment_name(backend.kind, name), followed=backend.followed)
+    deployment = deployment_name(backend.kind, name)
+    deployed = DeployedBackend(name, deployment, followed=backend.followed, replicas=backend.replicas)
     return Priced(deployed, AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
 
 

@@ -12,15 +12,14 @@ from typing import Any
 
 import orjson
 from ray import serve as ray_serve
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
+from serve.gateway.errors import BackendError, Unavailable
 from serve.handles import handle_of
 from serve.llm.backend import Body, Completed, Operation, Tokens
+from serve.llm.deployed.calls import Call, HandleCall, ReplicaGone
+from serve.llm.deployed.channel.client import Channels
 from serve.llm.deployed.generations import State, generations, serving, states
-from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
-from serve.llm.deployed.refusals import FAILED
+from serve.llm.deployed.messages import Chunks, Message, Whole
 
 ATTEMPTS = 3
 """How often a call is made whose replica dies before it says anything."""
@@ -40,15 +39,25 @@ class DeployedBackend:
     """See :class:`serve.llm.backend.Backend`.
 
     ``deployment``: its name. ``application``: the Serve application that it is in, this process's where ``None``.
-    ``followed``: it is in one for each version of its model, and the newest that is up is called.
+    ``followed``: it is in one for each version of its model, and the newest that is up is called. ``replicas``: of each
+    one; where there is one alone, nothing is to be chosen for a call, and it goes over a channel.
     """
 
-    def __init__(self, name: str, deployment: str, *, application: str | None = None, followed: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        deployment: str,
+        *,
+        application: str | None = None,
+        followed: bool = False,
+        replicas: int = 1,
+    ) -> None:
         self._name = name
         self._deployment = deployment
         self._followed = followed
         self._application = application
         self._handles: dict[str, Any] = {}
+        self._channels = Channels(name, self._handle) if replicas == 1 else None
         self._able: frozenset[str] = frozenset()
         self._looked = -math.inf
         self._looking = asyncio.Lock()
@@ -100,7 +109,7 @@ class DeployedBackend:
         for attempt in range(1, ATTEMPTS):
             try:
                 return await self._run(operation, text)
-            except _ReplicaGone as error:
+            except ReplicaGone as error:
                 logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, error.__cause__)
                 # It may be that it runs elsewhere now.
                 self._looked = -math.inf
@@ -108,7 +117,9 @@ class DeployedBackend:
         return await self._run(operation, text)
 
     async def close(self) -> None:
-        """Its handles are all there is, and Serve keeps those."""
+        """Serve keeps the handles."""
+        if self._channels is not None:
+            self._channels.close()
 
     async def _run(self, operation: Operation, body: bytes) -> Completed | DeployedStream:
         application = await self._where()
@@ -133,16 +144,21 @@ class DeployedBackend:
             raise Unavailable(f"backend {self._name} is not there just now")
         return self._application
 
-    def _call(self, application: str, operation: Operation, body: bytes) -> _Call:
+    def _handle(self, application: str) -> Any:
+        if application not in self._handles:
+            self._handles[application] = handle_of(self._deployment, application, stream=True)
+        return self._handles[application]
+
+    def _call(self, application: str, operation: Operation, body: bytes) -> Call:
         try:
-            if application not in self._handles:
-                self._handles[application] = handle_of(self._deployment, application, stream=True)
-            return _Call(self._name, self._handles[application].run.remote(operation, body))
+            if self._channels is not None and (call := self._channels.call(application, operation, body)) is not None:
+                return call
+            return HandleCall(self._name, self._handle(application).run.remote(operation, body))
         except Exception as error:
             logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
             raise Unavailable(f"backend {self._name} is not there") from error
 
-    async def _first(self, call: _Call, application: str) -> Message | None:
+    async def _first(self, call: Call, application: str) -> Message | None:
         """The first message. Where no replica runs a handle waits for one, which may take minutes; this does not."""
         message = asyncio.get_running_loop().create_task(call.next())
         try:
@@ -151,7 +167,7 @@ class DeployedBackend:
                 if application not in self._able:
                     # Where another one answers, it is asked.
                     elsewhere = application != self._application
-                    raise _ReplicaGone(self._name) if elsewhere else Unavailable(f"backend {self._name} is not there")
+                    raise ReplicaGone(self._name) if elsewhere else Unavailable(f"backend {self._name} is not there")
             return message.result()
         except BaseException:
             # Also where the message has come, and whoever waited for it was cancelled in the same moment.
@@ -163,7 +179,7 @@ class DeployedBackend:
 class DeployedStream:
     """See :class:`serve.llm.backend.Stream`."""
 
-    def __init__(self, call: _Call, first: Chunks) -> None:
+    def __init__(self, call: Call, first: Chunks) -> None:
         self._call = call
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._tokens = Tokens()
@@ -191,75 +207,6 @@ class DeployedStream:
     def _take(self, chunks: Chunks) -> None:
         self._waiting.extend(orjson.loads(line) for line in chunks.lines.split(b"\n"))
         self._tokens = chunks.tokens
-
-
-class _ReplicaGone(Unavailable):
-    """The replica went before it said anything. Raw: ``(backend,)``."""
-
-    def __str__(self) -> str:
-        return f"backend {self.args[0]} is not there just now"
-
-
-class _Call:
-    """One call of the handle's: its messages, and Ray's exceptions as ours."""
-
-    def __init__(self, name: str, responses: Any) -> None:
-        self._name = name
-        self._responses = responses
-        self._begun = False
-        self._ended = False
-
-    async def next(self) -> Message | None:
-        """The next message, ``None`` at the end.
-
-        Raises:
-            BackendError: an error was the message.
-            Unavailable: the replica can't be reached, or takes no more.
-        """
-        if self._ended:
-            return None
-        try:
-            message: Message = await anext(self._responses)
-        except StopAsyncIteration:
-            self._ended = True
-            return None
-        except Exception as error:
-            if self._ended:
-                # Somebody closed it meanwhile, and Ray says so.
-                return None
-            self._ended = True
-            raise self._ours(error) from error
-        except BaseException:
-            self.cancel()
-            raise
-        self._begun = True
-        if isinstance(message, Refused):
-            self._ended = True
-            raise _raised(message)
-        return message
-
-    def cancel(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._responses.cancel()
-
-    def _ours(self, error: Exception) -> ServeError:
-        if isinstance(error, BackPressureError):
-            return Overloaded(int(error.args[0]), f"requests for backend {self._name}")
-        if isinstance(error, RayActorError | ActorUnavailableError | DeploymentUnavailableError):
-            return (
-                Unavailable(f"backend {self._name} went while it answered") if self._begun else _ReplicaGone(self._name)
-            )
-        if isinstance(error, RayError):
-            logger.error("backend %s failed: %r", self._name, error)
-            return BackendError(500, "server_error", FAILED)
-        return Unavailable(f"backend {self._name} can't be reached: {type(error).__name__}")
-
-
-def _raised(refused: Refused) -> ServeError:
-    if refused.status == 503:
-        return Unavailable(refused.message)
-    return BackendError(refused.status, refused.code, refused.message, refused.param)
 
 
 def _used(document: Mapping[str, Any]) -> Tokens:

@@ -10,6 +10,9 @@ from serve.llm.settings import Deployed
 
 SECONDS_BETWEEN_HEALTH_CHECKS = 2
 
+CHANNELS = 64
+"""Calls of Serve's that may be channels, of all ingress processes together: each has two for a moment."""
+
 DRAIN_SECONDS = 30
 """How long a replica that is to go may work on at what it has."""
 
@@ -33,7 +36,8 @@ def bind(name: str, settings: Deployed, *, on_loopback: bool = False, sources: S
     deployment = ray_serve.deployment(
         name=deployment_name(settings.kind, name),
         num_replicas=settings.replicas,
-        max_ongoing_requests=planned.calls,
+        # The replica itself holds its calls to their number, by whichever way they come.
+        max_ongoing_requests=planned.calls + (CHANNELS if settings.replicas == 1 else 0),
         # Of each ingress process. What waits longer than a round is better told so than kept.
         max_queued_requests=planned.calls,
         health_check_period_s=SECONDS_BETWEEN_HEALTH_CHECKS,

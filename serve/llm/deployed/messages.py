@@ -37,4 +37,11 @@ class Refused:
     param: str | None = None
 
 
-Message = Chunks | Whole | Refused
+@dataclass(frozen=True)
+class Full:
+    """No answer: it takes no more. ``waiting``: calls that wait already."""
+
+    waiting: int
+
+
+Message = Chunks | Whole | Refused | Full

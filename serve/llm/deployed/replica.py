@@ -14,8 +14,10 @@ import orjson
 from console import stage
 from serve import direct, loopback, replica_log
 from serve.llm.backend import Body, Operation
+from serve.llm.deployed.channel.server import Channels
 from serve.llm.deployed.engine import Engine, Plan, Tally
-from serve.llm.deployed.messages import Chunks, Message, Refused, Whole
+from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
+from serve.llm.deployed.room import Room
 
 AT_ONCE = 2
 """Messages of a stream that go as soon as there is something in them: a client sees the first token without delay."""
@@ -42,18 +44,30 @@ class EngineReplica:
         os.environ.update(plan.environment)
         with stage(f"load {name}"):
             self._engine = await plan.start()
+        self._room = Room(plan.calls)
+        self._channels = Channels(self.run)
 
     async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
         """One document, or a stream's chunks, some at a time; or an error, which may also end a stream.
 
         ``body`` is OpenAI's JSON. Where the call is cancelled the request is aborted in the engine.
         """
-        call = _Call(self._engine, operation, orjson.loads(body))
-        try:
-            async for message in call:
-                yield message
-        finally:
-            call.cancel()
+        if self._room.full:
+            yield Full(self._room.waiting)
+            return
+        async with self._room:
+            call = _Call(self._engine, operation, orjson.loads(body))
+            try:
+                async for message in call:
+                    yield message
+            finally:
+                call.cancel()
+
+    async def channel(self) -> AsyncIterator[str]:
+        """See :meth:`serve.llm.deployed.channel.server.Channels.open`."""
+        async with aclosing(self._channels.open()) as paths:  # type: ignore[type-var]
+            async for path in paths:
+                yield path
 
     def running(self) -> int:
         """Requests in the engine, by its own count."""
@@ -61,7 +75,12 @@ class EngineReplica:
 
     async def check_health(self) -> None:
         """Raises: Exception: the engine can answer no more."""
-        await self._engine.check_health()
+        try:
+            await self._engine.check_health()
+        except Exception:
+            # Serve waits for its calls before it replaces this replica, and a channel is one.
+            self._channels.close()
+            raise
 
     def __del__(self) -> None:
         engine: Engine | None = getattr(self, "_engine", None)

@@ -1,0 +1,99 @@
+"""The replica's end of channels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from serve.llm.backend import Operation
+from serve.llm.deployed.channel import OPEN_SECONDS
+from serve.llm.deployed.channel.frames import Frame, Kind, called, message_frame
+from serve.llm.deployed.channel.wire import Wire
+from serve.llm.deployed.messages import Message
+
+Run = Callable[[Operation, bytes], AsyncIterator[Message]]
+
+logger = logging.getLogger("ray.serve")
+
+
+class Channels:
+    """All that are open to this replica. ``run`` answers their calls."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: set[_Answering] = set()
+
+    async def open(self) -> AsyncIterator[str]:
+        """Yields the path of a socket that takes one connection, and ends when that does.
+
+        Where this is cancelled, so are its calls.
+        """
+        answering = _Answering(self._run)
+        self._open.add(answering)
+        try:
+            # Nobody else may reach into the folder.
+            with tempfile.TemporaryDirectory(prefix="engine-") as folder:
+                path = str(Path(folder) / "channel")
+                server = await asyncio.get_running_loop().create_unix_server(answering.connected, path)
+                try:
+                    yield path
+                    async with asyncio.timeout(OPEN_SECONDS):
+                        await answering.made.wait()
+                except TimeoutError:
+                    return
+                finally:
+                    server.close()
+            await answering.wire.closed.wait()
+        finally:
+            answering.cancel()
+            self._open.remove(answering)
+
+    def close(self) -> None:
+        """Break them off, with their calls."""
+        for answering in self._open:
+            answering.cancel()
+
+
+class _Answering:
+    """The calls of one connection."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self.made = asyncio.Event()
+        self.wire = Wire(self._received)
+
+    def connected(self) -> asyncio.Protocol:
+        if self.made.is_set():
+            # It goes to nobody.
+            return asyncio.Protocol()
+        self.made.set()
+        return self.wire
+
+    def cancel(self) -> None:
+        self.wire.close()
+        for task in self._calls.values():
+            task.cancel()
+
+    def _received(self, frame: Frame) -> None:
+        if frame.kind is Kind.CALL:
+            task = asyncio.get_running_loop().create_task(self._answer(frame))
+            self._calls[frame.call] = task
+            task.add_done_callback(lambda _: self._calls.pop(frame.call))
+        elif frame.kind is Kind.CANCEL and frame.call in self._calls:
+            self._calls[frame.call].cancel()
+
+    async def _answer(self, frame: Frame) -> None:
+        try:
+            async with aclosing(self._run(*called(frame))) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    self.wire.send(message_frame(frame.call, message))
+                    await self.wire.drained()
+            self.wire.send(Frame(frame.call, Kind.END))
+        except Exception as error:
+            logger.exception("a call failed")
+            self.wire.send(Frame(frame.call, Kind.FAILED, repr(error).encode(errors="replace")))

@@ -1,0 +1,57 @@
+"""One end of a channel, as the event loop has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from serve.llm.deployed.channel.frames import Frame, Reader
+
+
+class Wire(asyncio.Protocol):
+    """``received`` is called with each frame. Closed for good where the other end sends what is none."""
+
+    def __init__(self, received: Callable[[Frame], None]) -> None:
+        self._received = received
+        self._reader = Reader()
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._reader.feed(data)
+        except ValueError:
+            self.close()
+            return
+        for frame in frames:
+            self._received(frame)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.closed.set()
+        self._writable.set()
+
+    def send(self, frame: Frame) -> None:
+        """Nothing where it is closed: whoever waits for an answer learns of that."""
+        if self._transport is not None and not self.closed.is_set():
+            self._transport.write(frame.encode())
+
+    async def drained(self) -> None:
+        """Wait for a reader that is slower than what is sent."""
+        await self._writable.wait()
+
+    def close(self) -> None:
+        """What was sent goes out before."""
+        if self._transport is not None:
+            self._transport.close()
