@@ -106,7 +106,7 @@ class Channel:
 
     @property
     def usable(self) -> bool:
-        return not self._retired and not self._wire.closed.is_set() and time.monotonic() < self._until
+        return not self._retired and self._wire.open and time.monotonic() < self._until
 
     def call(self, operation: Operation, body: bytes) -> ChannelCall:
         number = next(self._numbers)

@@ -93,6 +93,8 @@ class _Answering:
                 async for message in messages:
                     self.wire.send(message_frame(frame.call, message))
                     await self.wire.drained()
+                    if not self.wire.open:
+                        return
             self.wire.send(Frame(frame.call, Kind.END))
         except Exception as error:
             logger.exception("a call failed")

@@ -42,9 +42,14 @@ class Wire(asyncio.Protocol):
         self.closed.set()
         self._writable.set()
 
+    @property
+    def open(self) -> bool:
+        """Whether what is sent still goes anywhere. ``closed`` follows as soon as the event loop comes to it."""
+        return self._transport is not None and not self._transport.is_closing()
+
     def send(self, frame: Frame) -> None:
-        """Nothing where it is closed: whoever waits for an answer learns of that."""
-        if self._transport is not None and not self.closed.is_set():
+        """Nothing where it is not open: whoever waits for an answer learns of that."""
+        if self._transport is not None and self.open:
             self._transport.write(frame.encode())
 
     async def drained(self) -> None:
