@@ -110,7 +110,8 @@ class DeployedBackend:
             try:
                 return await self._run(operation, text)
             except ReplicaGone as error:
-                logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, error.__cause__)
+                why = error.__cause__ or error
+                logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, why)
                 # It may be that it runs elsewhere now.
                 self._looked = -math.inf
                 await asyncio.sleep(PAUSE_SECONDS * attempt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve.llm.deployed.channel import LEASE_SECONDS
 from serve.llm.deployed.sources import Sources
 from serve.llm.engines import plan
 from serve.llm.settings import Deployed
@@ -11,10 +12,11 @@ from serve.llm.settings import Deployed
 SECONDS_BETWEEN_HEALTH_CHECKS = 2
 
 CHANNELS = 64
-"""Calls of Serve's that may be channels, of all ingress processes together: each has two for a moment."""
+"""Calls of Serve's that may be channels, of all ingress processes together. Each has one for new calls, and those on
+which answers began that have not ended."""
 
 DRAIN_SECONDS = 30
-"""How long a replica that is to go may work on at what it has."""
+"""How long a replica that is to go may work on at what it has, at least."""
 
 
 def deployment_name(kind: str, backend: str) -> str:
@@ -41,7 +43,8 @@ def bind(name: str, settings: Deployed, *, on_loopback: bool = False, sources: S
         # Of each ingress process. What waits longer than a round is better told so than kept.
         max_queued_requests=planned.calls,
         health_check_period_s=SECONDS_BETWEEN_HEALTH_CHECKS,
-        graceful_shutdown_timeout_s=DRAIN_SECONDS,
+        # For a lease longer there come new calls.
+        graceful_shutdown_timeout_s=DRAIN_SECONDS + LEASE_SECONDS,
         **planned.resources,
     )(EngineReplica)
     return deployment.bind(name, planned, on_loopback)

@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from serve.gateway.errors import ServeError
@@ -21,6 +22,9 @@ IDLE_SECONDS = 60.0
 """How long a channel is kept open for a backend that nobody calls."""
 
 RETRY_SECONDS = 10.0
+
+NOWHERE_SECONDS = 60.0
+"""How long it is believed that there can be none, as where the replica runs on another machine."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -42,7 +46,11 @@ class Channels:
         """``None``: there is none just now."""
         self._called[application] = time.monotonic()
         if application not in self._keeping:
-            self._keeping[application] = asyncio.get_running_loop().create_task(self._keep(application))
+            self._keeping[application] = asyncio.get_running_loop().create_task(
+                # Serve would hold what it asks to be part of this call, and to be cancelled with it.
+                self._keep(application),
+                context=Context(),
+            )
         channel = self._open.get(application)
         return channel.call(operation, body) if channel is not None and channel.usable else None
 
@@ -53,24 +61,25 @@ class Channels:
     async def _keep(self, application: str) -> None:
         try:
             while time.monotonic() - self._called[application] < IDLE_SECONDS:
-                renewed = await self._renewed(application)
-                await asyncio.sleep(LEASE_SECONDS / 2 if renewed else RETRY_SECONDS)
+                again = await self._renewed(application)
+                await asyncio.sleep(again)
         finally:
             if channel := self._open.pop(application, None):
                 channel.retire()
             del self._keeping[application], self._called[application]
 
-    async def _renewed(self, application: str) -> bool:
+    async def _renewed(self, application: str) -> float:
+        """Seconds after which it is to be done again."""
         try:
             channel = await Channel.open(self._backend, self._handle(application))
         except Exception as error:  # noqa: BLE001 - calls go by the handle
-            # On another machine there is no such path.
             logger.debug("backend %s: no channel: %r", self._backend, error)
-            return False
+            nowhere = isinstance(error, OSError | StopAsyncIteration) and not isinstance(error, TimeoutError)
+            return NOWHERE_SECONDS if nowhere else RETRY_SECONDS
         if before := self._open.get(application):
             before.retire()
         self._open[application] = channel
-        return True
+        return LEASE_SECONDS / 2
 
 
 class Channel:
@@ -88,7 +97,9 @@ class Channel:
 
     @classmethod
     async def open(cls, backend: str, handle: Any) -> Channel:
-        """Raises: Exception: any of Ray's or of the operating system's, or TimeoutError."""
+        """Raises: Exception: any of Ray's or of the operating system's, TimeoutError, or StopAsyncIteration where the
+        replica has no socket to give.
+        """
         until = time.monotonic() + LEASE_SECONDS
         lease = handle.channel.remote()
         made = cls(backend, lease)
@@ -106,7 +117,7 @@ class Channel:
 
     @property
     def usable(self) -> bool:
-        return not self._retired and self._wire.open and time.monotonic() < self._until
+        return not self._retired and self._wire.open and not self._wire.held_up and time.monotonic() < self._until
 
     def call(self, operation: Operation, body: bytes) -> ChannelCall:
         number = next(self._numbers)
@@ -202,4 +213,11 @@ class ChannelCall:
             case Kind.FAILED:
                 return failed(self._backend, frame.content.decode())
             case _:
-                return taken(self._backend, message_of(frame))
+                return self._taken(frame)
+
+    def _taken(self, frame: Frame) -> Message | ServeError:
+        try:
+            return taken(self._backend, message_of(frame))
+        except (ValueError, TypeError) as error:
+            # From a replica that was deployed with other code.
+            return failed(self._backend, repr(error))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import cast
 
 from serve.llm.backend import Operation
 from serve.llm.deployed.channel import OPEN_SECONDS
@@ -30,7 +31,7 @@ class Channels:
     async def open(self) -> AsyncIterator[str]:
         """Yields the path of a socket that takes one connection, and ends when that does.
 
-        Where this is cancelled, so are its calls.
+        Where this is cancelled, so are its calls. Where there can be no socket, none is yielded.
         """
         answering = _Answering(self._run)
         self._open.add(answering)
@@ -48,6 +49,8 @@ class Channels:
                 finally:
                     server.close()
             await answering.wire.closed.wait()
+        except OSError as error:
+            logger.warning("calls go by Serve's handle: no socket can be made: %s", error)
         finally:
             answering.cancel()
             self._open.remove(answering)
@@ -55,7 +58,7 @@ class Channels:
     def close(self) -> None:
         """Break them off, with their calls."""
         for answering in self._open:
-            answering.cancel()
+            answering.wire.abort()
 
 
 class _Answering:
@@ -96,6 +99,14 @@ class _Answering:
                     if not self.wire.open:
                         return
             self.wire.send(Frame(frame.call, Kind.END))
+        except asyncio.CancelledError as error:
+            if not cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+                # Something that it waited for was cancelled, and not the call: who made it waits still.
+                self._failed(frame, error)
+            raise
         except Exception as error:
             logger.exception("a call failed")
-            self.wire.send(Frame(frame.call, Kind.FAILED, repr(error).encode(errors="replace")))
+            self._failed(frame, error)
+
+    def _failed(self, frame: Frame, error: BaseException) -> None:
+        self.wire.send(Frame(frame.call, Kind.FAILED, repr(error).encode(errors="replace")))

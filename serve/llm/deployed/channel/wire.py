@@ -17,11 +17,15 @@ class Wire(asyncio.Protocol):
         self._reader = Reader()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
+        self._ended = False
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._writable.set()
+        if self._ended:
+            # It was over before it came.
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -44,7 +48,7 @@ class Wire(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether what is sent still goes anywhere. ``closed`` follows as soon as the event loop comes to it."""
+        """Whether what is sent still goes anywhere. ``closed`` follows when all that was sent before has gone."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, frame: Frame) -> None:
@@ -52,11 +56,23 @@ class Wire(asyncio.Protocol):
         if self._transport is not None and self.open:
             self._transport.write(frame.encode())
 
+    @property
+    def held_up(self) -> bool:
+        """Whether what was sent waits for its reader."""
+        return not self._writable.is_set()
+
     async def drained(self) -> None:
         """Wait for a reader that is slower than what is sent."""
         await self._writable.wait()
 
     def close(self) -> None:
         """What was sent goes out before."""
+        self._ended = True
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close it without waiting for its reader."""
+        self._ended = True
+        if self._transport is not None:
+            self._transport.abort()

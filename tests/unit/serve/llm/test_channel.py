@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +32,7 @@ from serve.llm.deployed.channel.frames import (
     message_of,
 )
 from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
+from serve.llm.deployed.refusals import FAILED
 from serve.llm.deployed.room import Room
 
 APPLICATION = "default"
@@ -125,6 +129,11 @@ class Replica:
                 yield Refused(503, None, "the engine has gone")
             elif body == b"full":
                 yield Full(7)
+            elif body == b"cancels":
+                # Not the call: something that it waits for.
+                waited = asyncio.get_running_loop().create_future()
+                waited.cancel()
+                await waited
             elif body == b"fails":
                 raise RuntimeError("it broke")
             else:
@@ -228,12 +237,21 @@ def ran(work: Callable[[Opened], Awaitable[None]]) -> None:
         await work(opened)
         opened.channels.close()
         await until(lambda: opened.replica.leases == 0)
-        assert opened.replica.running == 0
+        await until(lambda: opened.replica.running == 0)
 
     asyncio.run(whole())
     gc.collect()
 
 
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loops(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both kinds that Ray's workers may have."""
+    asyncio.set_event_loop_policy(request.param())
+    yield
+    asyncio.set_event_loop_policy(None)
+
+
+@pytest.mark.usefixtures("event_loops")
 class TestCalls:
     def test_the_first_goes_by_the_handle_and_a_channel_is_opened_for_those_after_it(self) -> None:
         async def work(opened: Opened) -> None:
@@ -264,7 +282,8 @@ class TestCalls:
             (b"refused", BackendError(400, "invalid_value", "seed: no", "seed")),
             (b"gone", Unavailable("the engine has gone")),
             (b"full", Overloaded(7, "requests for backend small")),
-            (b"fails", BackendError(500, "server_error", "the model's server failed at this request")),
+            (b"fails", BackendError(500, "server_error", FAILED)),
+            (b"cancels", BackendError(500, "server_error", FAILED)),
         ],
     )
     def test_errors_are_raised(self, body: bytes, error: Exception) -> None:
@@ -273,9 +292,22 @@ class TestCalls:
             with pytest.raises(type(error)) as caught:
                 await call.next()
             assert type(caught.value) is type(error)
-            if body != b"fails":
-                assert caught.value.args == error.args
+            assert caught.value.args == error.args
             assert await call.next() is None
+
+        ran(work)
+
+    @pytest.mark.parametrize("content", [b"?", b"[1, 2, 3]\n{}"])
+    def test_a_replica_of_other_code_that_says_something_else_is_an_error_too(
+        self, monkeypatch: pytest.MonkeyPatch, content: bytes
+    ) -> None:
+        monkeypatch.setattr(server, "message_frame", lambda number, _: Frame(number, Kind.WHOLE, content))
+
+        async def work(opened: Opened) -> None:
+            call = await opened.call(b"whole")
+            with pytest.raises(BackendError) as caught:
+                await call.next()
+            assert caught.value.status == 500
 
         ran(work)
 
@@ -318,6 +350,7 @@ class TestCalls:
         ran(work)
 
 
+@pytest.mark.usefixtures("event_loops")
 class TestReplicaGoes:
     def test_an_answer_that_had_begun_ends_in_an_error_and_others_go_by_the_handle(self) -> None:
         async def work(opened: Opened) -> None:
@@ -341,6 +374,7 @@ class TestReplicaGoes:
         ran(work)
 
 
+@pytest.mark.usefixtures("event_loops")
 class TestLeases:
     def test_a_channel_is_renewed_and_the_one_before_ends_with_its_last_call(
         self, monkeypatch: pytest.MonkeyPatch
@@ -395,6 +429,23 @@ class TestLeases:
 
         ran(work)
 
+    def test_one_is_nobodys_part_who_happened_to_call_first(self) -> None:
+        """Serve cancels what it was asked for in the context of a call with that call."""
+        whose = contextvars.ContextVar("whose", default="nobody's")
+        found = []
+
+        async def work(opened: Opened) -> None:
+            def handle(_: str) -> Handle:
+                found.append(whose.get())
+                return opened.handle
+
+            opened.channels = client.Channels("small", handle)
+            whose.set("the first caller's")
+            await messages(await opened.call(b"1"))
+
+        ran(work)
+        assert found == ["nobody's"]
+
     def test_on_another_machine_there_is_none_and_serve_is_not_left_waiting(self, tmp_path: Path) -> None:
         async def work() -> None:
             elsewhere = Elsewhere(tmp_path)
@@ -407,6 +458,7 @@ class TestLeases:
         asyncio.run(work())
 
 
+@pytest.mark.usefixtures("event_loops")
 class TestSocket:
     def test_nobody_else_reaches_it_and_nothing_is_left_of_it(self) -> None:
         async def work() -> None:
@@ -446,6 +498,64 @@ class TestSocket:
             await until(lambda: replica.cancelled == 1)
 
         asyncio.run(work())
+
+    def test_calls_end_with_the_lease_that_is_taken_from_them(self) -> None:
+        async def work() -> None:
+            replica = Replica()
+            replica.hold.clear()
+            paths = replica.channels.open()
+            reader, writer = await asyncio.open_unix_connection(await anext(paths))
+            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
+            writer.write(call_frame(1, "chat", b"2").encode())
+            await reader.readexactly(HEAD.size)
+            ending.cancel()
+            await until(lambda: replica.cancelled == 1)
+            await reader.read()
+            writer.close()
+
+        asyncio.run(work())
+
+    def test_a_connection_that_comes_too_late_is_closed_at_once(self) -> None:
+        async def work() -> None:
+            replica = Replica()
+            paths = replica.channels.open()
+            path = await anext(paths)
+            [answering] = replica.channels._open
+            answering.cancel()
+            reader, writer = await asyncio.open_unix_connection(path)
+            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
+            assert await reader.read() == b""
+            writer.close()
+            assert await ending is None
+
+        asyncio.run(work())
+
+    def test_one_whose_reader_stands_still_is_broken_off_all_the_same(self) -> None:
+        async def work() -> None:
+            replica = Replica()
+            paths = replica.channels.open()
+            _, writer = await asyncio.open_unix_connection(await anext(paths))
+            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(call_frame(1, "chat", b"1000000").encode())
+            [answering] = replica.channels._open
+            await until(lambda: answering.wire.held_up)
+            replica.channels.close()
+            assert await ending is None
+            writer.transport.abort()
+
+        asyncio.run(work())
+
+    def test_none_is_given_where_there_can_be_none(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+
+        async def work() -> None:
+            assert await anext(Replica().channels.open(), None) is None  # type: ignore[arg-type]
+
+        asyncio.run(work())
+        assert "no socket can be made" in caplog.text
 
     def test_who_sends_something_else_is_cut_off(self) -> None:
         async def work() -> None:
