@@ -120,7 +120,7 @@ class DeployedBackend:
     async def close(self) -> None:
         """Serve keeps the handles."""
         if self._channels is not None:
-            self._channels.close()
+            await self._channels.close()
 
     async def _run(self, operation: Operation, body: bytes) -> Completed | DeployedStream:
         application = await self._where()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+import ray
+
 from serve.gateway.errors import ServeError
 from serve.llm.backend import Operation
 from serve.llm.deployed.calls import failed, gone, taken
@@ -54,13 +56,16 @@ class Channels:
         channel = self._open.get(application)
         return channel.call(operation, body) if channel is not None and channel.usable else None
 
-    def close(self) -> None:
-        for task in self._keeping.values():
+    async def close(self) -> None:
+        keeping = [*self._keeping.values()]
+        for task in keeping:
             task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
 
     async def _keep(self, application: str) -> None:
         try:
-            while time.monotonic() - self._called[application] < IDLE_SECONDS:
+            # Where Ray has been left, Serve's handle would start a new one.
+            while time.monotonic() - self._called[application] < IDLE_SECONDS and ray.is_initialized():
                 again = await self._renewed(application)
                 await asyncio.sleep(again)
         finally:

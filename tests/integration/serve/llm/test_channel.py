@@ -88,9 +88,7 @@ def run() -> Iterator[Run]:
 def backend(run: Run) -> Iterator[DeployedBackend]:
     with vllm_on_ray.serving(run):
         deploy("first")
-        backend = DeployedBackend(NAME, deployment_name("vllm", NAME), application=APPLICATION)
-        yield backend
-        run(backend.close())
+        yield vllm_on_ray.called(DeployedBackend(NAME, deployment_name("vllm", NAME), application=APPLICATION))
 
 
 async def whole(backend: DeployedBackend) -> dict[str, object]:

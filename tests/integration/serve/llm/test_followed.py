@@ -161,7 +161,7 @@ def test_where_serve_s_controller_does_not_answer_nothing_waits_for_it(served: S
 
     async def work() -> float:
         # It has no handle yet.
-        backend = DeployedBackend(NAME, DEPLOYMENT, followed=True)
+        backend = vllm_on_ray.called(DeployedBackend(NAME, DEPLOYMENT, followed=True))
         assert await backend.ready()
         os.kill(controller, signal.SIGSTOP)
         # Not by this event loop, which would wait too.

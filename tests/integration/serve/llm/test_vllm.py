@@ -303,8 +303,9 @@ class TestRefused:
         assert "Paris" in text(run(whole(backend, chat())).document)
 
     def test_no_deployment_is_unavailable(self, backend: DeployedBackend, run: Run) -> None:
+        another = vllm_on_ray.called(DeployedBackend("another", "vllm-another", application=APPLICATION))
         with pytest.raises(Unavailable):
-            run(DeployedBackend("another", "vllm-another", application=APPLICATION).run("chat", chat()))
+            run(another.run("chat", chat()))
 
 
 class TestLost:

@@ -33,6 +33,8 @@ ROOT = Path(serve.__file__).parents[1]
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs something on one event loop, to which the handles belong."""
 
+CALLED: list[DeployedBackend] = []
+
 
 def model() -> Path:
     """Kept from one run to the next: to convert it takes half a minute."""
@@ -80,6 +82,8 @@ def serving(run: Run) -> Iterator[None]:
     try:
         ray_serve.start(proxy_location="Disabled")
         yield
+        while CALLED:
+            run(CALLED.pop().close())
         run(_called(ray_serve.shutdown))
     finally:
         ray.shutdown()
@@ -87,14 +91,20 @@ def serving(run: Run) -> Iterator[None]:
 
 def deploy(name: str, given: Deployed, application: str) -> DeployedBackend:
     ray_serve.run(bind(name, given, on_loopback=True), name=application, route_prefix=None)
-    return DeployedBackend(name, deployment_name(given.kind, name), application=application)
+    return called(DeployedBackend(name, deployment_name(given.kind, name), application=application))
 
 
 def follow(name: str, given: Deployed, application: str, sources: Sources) -> DeployedBackend:
     """Deploy it with a follower of its model's alias."""
     followed = follower.bind((Followed(name, given, sources),), "once", on_loopback=True)
     ray_serve.run(followed, name=application, route_prefix=None)
-    return DeployedBackend(name, deployment_name(given.kind, name), followed=True)
+    return called(DeployedBackend(name, deployment_name(given.kind, name), followed=True))
+
+
+def called(backend: DeployedBackend) -> DeployedBackend:
+    """``backend``, to be closed before the cluster that it calls is."""
+    CALLED.append(backend)
+    return backend
 
 
 async def generations_of(name: str, deployment: str) -> list[int]:

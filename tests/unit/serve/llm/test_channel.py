@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,7 +236,7 @@ def ran(work: Callable[[Opened], Awaitable[None]]) -> None:
     async def whole() -> None:
         opened = Opened()
         await work(opened)
-        opened.channels.close()
+        await opened.channels.close()
         await until(lambda: opened.replica.leases == 0)
         await until(lambda: opened.replica.running == 0)
 
@@ -251,7 +252,13 @@ def event_loops(request: pytest.FixtureRequest) -> Iterator[None]:
     asyncio.set_event_loop_policy(None)
 
 
-@pytest.mark.usefixtures("event_loops")
+@pytest.fixture
+def in_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an ingress process is."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+
+
+@pytest.mark.usefixtures("event_loops", "in_ray")
 class TestCalls:
     def test_the_first_goes_by_the_handle_and_a_channel_is_opened_for_those_after_it(self) -> None:
         async def work(opened: Opened) -> None:
@@ -350,7 +357,7 @@ class TestCalls:
         ran(work)
 
 
-@pytest.mark.usefixtures("event_loops")
+@pytest.mark.usefixtures("event_loops", "in_ray")
 class TestReplicaGoes:
     def test_an_answer_that_had_begun_ends_in_an_error_and_others_go_by_the_handle(self) -> None:
         async def work(opened: Opened) -> None:
@@ -374,7 +381,7 @@ class TestReplicaGoes:
         ran(work)
 
 
-@pytest.mark.usefixtures("event_loops")
+@pytest.mark.usefixtures("event_loops", "in_ray")
 class TestLeases:
     def test_a_channel_is_renewed_and_the_one_before_ends_with_its_last_call(
         self, monkeypatch: pytest.MonkeyPatch
@@ -446,6 +453,17 @@ class TestLeases:
         ran(work)
         assert found == ["nobody's"]
 
+    def test_none_is_asked_for_where_ray_has_been_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Serve's handle would start another Ray."""
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+        async def work(opened: Opened) -> None:
+            assert opened.channels.call(APPLICATION, "chat", b"1") is None
+            await until(lambda: not opened.channels._keeping)
+            assert opened.handle.opened == 0
+
+        ran(work)
+
     def test_on_another_machine_there_is_none_and_serve_is_not_left_waiting(self, tmp_path: Path) -> None:
         async def work() -> None:
             elsewhere = Elsewhere(tmp_path)
@@ -453,12 +471,12 @@ class TestLeases:
             assert channels.call(APPLICATION, "chat", b"1") is None
             await until(lambda: elsewhere.cancelled)
             assert channels.call(APPLICATION, "chat", b"1") is None
-            channels.close()
+            await channels.close()
 
         asyncio.run(work())
 
 
-@pytest.mark.usefixtures("event_loops")
+@pytest.mark.usefixtures("event_loops", "in_ray")
 class TestSocket:
     def test_nobody_else_reaches_it_and_nothing_is_left_of_it(self) -> None:
         async def work() -> None:
