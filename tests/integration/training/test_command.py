@@ -143,6 +143,7 @@ def test_the_first_version_is_the_champion_and_the_next_the_challenger(trained: 
     assert registry.resolve(MODEL, CHAMPION).model_digest == registry.resolve(MODEL, CHALLENGER).model_digest
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_is_resumed_where_it_stopped(trained: Trained, ray_cluster: str, tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "training", "train", MODEL, "--view", str(trained.view), "--epochs", "30"]
     variables = environment() | {"RAY_ADDRESS": ray_cluster}

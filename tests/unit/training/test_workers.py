@@ -58,6 +58,7 @@ def _run(fitting: _Fitting, monkeypatch: pytest.MonkeyPatch, on_report: Callable
     return workers._run(fitting, board, on_report)  # type: ignore[arg-type] # of a trainer, only fit() is used
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_comes_in_a_destructor_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting = _Fitting()
     seen: list[dict[str, Any]] = []
@@ -75,6 +76,7 @@ def test_an_interrupt_that_comes_in_a_destructor_ends_the_run(monkeypatch: pytes
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_not_wait_for_what_the_run_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting = _Fitting()
     reached: list[Any] = []
