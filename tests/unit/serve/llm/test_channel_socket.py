@@ -15,6 +15,31 @@ from serve.llm.deployed.channel.frames import HEAD, call_frame
 from tests.unit.serve.llm.channels import Replica, until
 
 
+class Connected:
+    """A process that has connected, and sends what it likes. ``ending``: of Serve's call."""
+
+    def __init__(
+        self, replica: Replica, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, paths: Any
+    ) -> None:
+        self.replica = replica
+        self.reader = reader
+        self.writer = writer
+        self.ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))
+
+    @classmethod
+    async def to(cls, replica: Replica) -> Connected:
+        paths = replica.channels.open()
+        return cls(replica, *await asyncio.open_unix_connection(await anext(paths)), paths)
+
+    def ask(self, chunks: int) -> None:
+        self.writer.write(call_frame(1, "chat", str(chunks).encode()).encode())
+
+    async def go(self) -> None:
+        self.writer.transport.abort()
+        assert await self.ending is None
+        await until(lambda: self.replica.running == 0)
+
+
 @pytest.mark.usefixtures("event_loops", "in_ray")
 class TestSocket:
     def test_nobody_else_reaches_it_and_nothing_is_left_of_it(self) -> None:
@@ -45,14 +70,11 @@ class TestSocket:
         async def work() -> None:
             replica = Replica()
             replica.hold.clear()
-            paths = replica.channels.open()
-            reader, writer = await asyncio.open_unix_connection(await anext(paths))
-            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
-            writer.write(call_frame(1, "chat", b"2").encode())
-            await reader.read(1)
-            writer.transport.abort()
-            await ending
-            await until(lambda: replica.cancelled == 1)
+            connected = await Connected.to(replica)
+            connected.ask(2)
+            await connected.reader.readexactly(HEAD.size)
+            await connected.go()
+            assert replica.cancelled == 1
 
         asyncio.run(work())
 
@@ -60,15 +82,13 @@ class TestSocket:
         async def work() -> None:
             replica = Replica()
             replica.hold.clear()
-            paths = replica.channels.open()
-            reader, writer = await asyncio.open_unix_connection(await anext(paths))
-            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
-            writer.write(call_frame(1, "chat", b"2").encode())
-            await reader.readexactly(HEAD.size)
-            ending.cancel()
+            connected = await Connected.to(replica)
+            connected.ask(2)
+            await connected.reader.readexactly(HEAD.size)
+            connected.ending.cancel()
             await until(lambda: replica.cancelled == 1)
-            await reader.read()
-            writer.close()
+            await connected.reader.read()
+            connected.writer.close()
 
         asyncio.run(work())
 
@@ -90,16 +110,14 @@ class TestSocket:
     def test_one_whose_reader_stands_still_is_broken_off_all_the_same(self) -> None:
         async def work() -> None:
             replica = Replica()
-            paths = replica.channels.open()
-            _, writer = await asyncio.open_unix_connection(await anext(paths))
-            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            writer.write(call_frame(1, "chat", b"1000000").encode())
+            connected = await Connected.to(replica)
+            connected.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            connected.ask(1_000_000)
             [answering] = replica.channels._open
             await until(lambda: answering.wire.held_up)
             replica.channels.close()
-            assert await ending is None
-            writer.transport.abort()
+            assert await connected.ending is None
+            connected.writer.transport.abort()
 
         asyncio.run(work())
 
@@ -116,36 +134,28 @@ class TestSocket:
 
     def test_who_sends_something_else_is_cut_off(self) -> None:
         async def work() -> None:
-            paths = Replica().channels.open()
-            reader, writer = await asyncio.open_unix_connection(await anext(paths))
-            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
-            writer.write(b"GET / HTTP/1.1\r\n\r\n")
-            assert await reader.read() == b""
-            writer.close()
-            await ending
+            connected = await Connected.to(Replica())
+            connected.writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert await connected.reader.read() == b""
+            await connected.go()
 
         asyncio.run(work())
 
     def test_a_slow_reader_holds_up_its_own_answer(self) -> None:
         async def work() -> None:
             replica = Replica()
-            paths = replica.channels.open()
-            reader, writer = await asyncio.open_unix_connection(await anext(paths))
-            ending: asyncio.Task[Any] = asyncio.create_task(anext(paths, None))  # type: ignore[arg-type]
-            writer.write(call_frame(1, "chat", b"1000000").encode())
+            connected = await Connected.to(replica)
+            connected.ask(1_000_000)
             await until(lambda: replica.said > 100)
             before = -1
             async with asyncio.timeout(30):
                 while replica.said > before:
                     before = replica.said
                     await asyncio.sleep(0.2)
-            assert before < 1_000_000
             async with asyncio.timeout(30):
                 while replica.said == before:
-                    await reader.read(2**16)
-            writer.transport.abort()
-            await ending
-            await until(lambda: replica.running == 0)
+                    await connected.reader.read(2**16)
+            await connected.go()
             assert replica.said < 1_000_000
 
         asyncio.run(work())
