@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -20,22 +21,6 @@ class ReplicaGone(Unavailable):
 
     def __str__(self) -> str:
         return f"backend {self.args[0]} is not there just now"
-
-
-class Call(Protocol):
-    async def next(self) -> Message | None:
-        """The next message, ``None`` at the end.
-
-        Raises:
-            BackendError: an error was the message, or the replica failed.
-            ReplicaGone: it went before it said anything.
-            Unavailable: it can't be reached, or takes no more.
-        """
-        ...
-
-    def cancel(self) -> None:
-        """Stop the work behind it. Nothing after the end."""
-        ...
 
 
 def gone(backend: str, *, begun: bool) -> Unavailable:
@@ -65,43 +50,74 @@ def _overloaded(backend: str, waiting: int) -> Overloaded:
     return Overloaded(waiting, f"requests for backend {backend}")
 
 
-class HandleCall:
-    """See :class:`Call`. ``responses``: of the handle's (Serve's ``DeploymentResponseGenerator``)."""
+class Call(ABC):
+    """One call. ``_begun``: something was said; ``_ended``: nothing more will be."""
 
-    def __init__(self, backend: str, responses: Any) -> None:
+    def __init__(self, backend: str) -> None:
         self._backend = backend
-        self._responses = responses
         self._begun = False
         self._ended = False
 
     async def next(self) -> Message | None:
+        """The next message, ``None`` at the end.
+
+        Raises:
+            BackendError: an error was the message, or the replica failed.
+            ReplicaGone: it went before it said anything.
+            Unavailable: it can't be reached, or takes no more.
+        """
         if self._ended:
             return None
         try:
-            message: Message = await anext(self._responses)
-        except StopAsyncIteration:
-            self._ended = True
-            return None
-        except Exception as error:
-            if self._ended:
-                # Somebody closed it meanwhile, and Ray says so.
-                return None
-            self._ended = True
-            raise self._ours(error) from error
+            said = await self._said()
         except BaseException:
             self.cancel()
             raise
-        found = taken(self._backend, message)
-        if isinstance(found, ServeError):
-            self._ended = True
-            raise found
+        if self._ended:
+            # Somebody cancelled it meanwhile.
+            return None
+        self._ended = said is None or isinstance(said, ServeError)
+        if isinstance(said, ServeError):
+            raise said
         self._begun = True
-        return found
+        return said
 
     def cancel(self) -> None:
+        """Stop the work behind it. Nothing after the end."""
         if not self._ended:
             self._ended = True
-            self._responses.cancel()
+            self._stop()
+
+    @abstractmethod
+    async def _said(self) -> Message | ServeError | None:
+        """What comes next; an error, or ``None``, is the last. Where it was cancelled meanwhile, anything."""
+
+    @abstractmethod
+    def _stop(self) -> None: ...
+
+
+class HandleCall(Call):
+    """``responses``: of the handle's (Serve's ``DeploymentResponseGenerator``)."""
+
+    def __init__(self, backend: str, responses: Any) -> None:
+        super().__init__(backend)
+        self._responses = responses
+
+    async def _said(self) -> Message | ServeError | None:
+        try:
+            return taken(self._backend, await anext(self._responses))
+        except StopAsyncIteration:
+            return None
+        except Exception as error:  # noqa: BLE001 - all of Ray's are mapped
+            if self._ended:
+                # Ray says that it was cancelled.
+                return None
+            ours = self._ours(error)
+            ours.__cause__ = error
+            return ours
+
+    def _stop(self) -> None:
+        self._responses.cancel()
 
     def _ours(self, error: Exception) -> ServeError:
         if isinstance(error, BackPressureError):

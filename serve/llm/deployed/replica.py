@@ -14,7 +14,7 @@ import orjson
 from console import stage
 from serve import direct, loopback, replica_log
 from serve.llm.backend import Body, Operation
-from serve.llm.deployed.channel.server import Channels
+from serve.llm.deployed.channel.server import ChannelServer
 from serve.llm.deployed.engine import Engine, Plan, Tally
 from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
 from serve.llm.deployed.room import Room
@@ -45,7 +45,7 @@ class EngineReplica:
         with stage(f"load {name}"):
             self._engine = await plan.start()
         self._room = Room(plan.calls)
-        self._channels = Channels(self.run)
+        self._channels = ChannelServer(self.run)
 
     async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
         """One document, or a stream's chunks, some at a time; or an error, which may also end a stream.
@@ -64,7 +64,7 @@ class EngineReplica:
                 call.cancel()
 
     async def channel(self) -> AsyncIterator[str]:
-        """See :meth:`serve.llm.deployed.channel.server.Channels.open`."""
+        """See :meth:`serve.llm.deployed.channel.server.ChannelServer.open`."""
         async with aclosing(self._channels.open()) as paths:  # type: ignore[type-var]
             async for path in paths:
                 yield path

@@ -14,7 +14,7 @@ import ray
 
 from serve.gateway.errors import ServeError
 from serve.llm.backend import Operation
-from serve.llm.deployed.calls import failed, gone, taken
+from serve.llm.deployed.calls import Call, failed, gone, taken
 from serve.llm.deployed.channel import LEASE_SECONDS, OPEN_SECONDS
 from serve.llm.deployed.channel.frames import LAST, Frame, Kind, call_frame, message_of
 from serve.llm.deployed.channel.wire import Wire
@@ -169,47 +169,19 @@ class Channel:
             logger.debug("backend %s: a channel ended: %r", self._backend, error)
 
 
-class ChannelCall:
-    """See :class:`serve.llm.deployed.calls.Call`."""
-
+class ChannelCall(Call):
     def __init__(self, channel: Channel, backend: str, number: int) -> None:
+        super().__init__(backend)
         self._channel = channel
-        self._backend = backend
         self._number = number
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
-        self._begun = False
-        self._ended = False
 
     def take(self, frame: Frame | None) -> None:
         """``None``: the connection is lost."""
         self._frames.put_nowait(frame)
 
-    async def next(self) -> Message | None:
-        if self._ended:
-            return None
-        try:
-            frame = await self._frames.get()
-        except BaseException:
-            self.cancel()
-            raise
-        if self._ended:
-            # Somebody closed it meanwhile.
-            return None
-        message = self._message(frame)
-        self._ended = message is None or isinstance(message, ServeError)
-        if isinstance(message, ServeError):
-            raise message
-        self._begun = True
-        return message
-
-    def cancel(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._channel.cancel(self._number)
-            # Whoever waits for a message.
-            self._frames.put_nowait(None)
-
-    def _message(self, frame: Frame | None) -> Message | ServeError | None:
+    async def _said(self) -> Message | ServeError | None:
+        frame = await self._frames.get()
         if frame is None:
             return gone(self._backend, begun=self._begun)
         match frame.kind:
@@ -219,6 +191,11 @@ class ChannelCall:
                 return failed(self._backend, frame.content.decode())
             case _:
                 return self._taken(frame)
+
+    def _stop(self) -> None:
+        self._channel.cancel(self._number)
+        # For whoever waits for what comes next.
+        self._frames.put_nowait(None)
 
     def _taken(self, frame: Frame) -> Message | ServeError:
         try:

@@ -85,7 +85,7 @@ def called(frame: Frame) -> tuple[Operation, bytes]:
 def message_frame(number: int, message: Message) -> Frame:
     match message:
         case Chunks(lines, tokens, version):
-            return Frame(number, Kind.CHUNKS, _content([*astuple(tokens), version], lines))
+            return Frame(number, Kind.CHUNKS, _content([tokens.input, tokens.output, tokens.cached, version], lines))
         case Whole(document, version):
             return Frame(number, Kind.WHOLE, _content([version], document))
         case Refused():

@@ -21,8 +21,8 @@ Run = Callable[[Operation, bytes], AsyncIterator[Message]]
 logger = logging.getLogger("ray.serve")
 
 
-class Channels:
-    """All that are open to this replica. ``run`` answers their calls."""
+class ChannelServer:
+    """All channels that are open to this replica. ``run`` answers their calls."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

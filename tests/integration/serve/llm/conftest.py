@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import bedrock
 from tests.bedrock import StandIn
+
+# It imports Ray, which few tests of this folder need.
+if TYPE_CHECKING:
+    from tests.integration.serve.llm.vllm_on_ray import Run
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    from tests.integration.serve.llm import vllm_on_ray
+
+    with vllm_on_ray.event_loop() as running:
+        yield running
 
 
 @pytest.fixture

@@ -79,12 +79,6 @@ def deploy(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def backend(run: Run) -> Iterator[DeployedBackend]:
     with vllm_on_ray.serving(run):
         deploy("first")

@@ -64,12 +64,6 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
     folder = tmp_path_factory.mktemp("registry")
     found = Bundles(local_uri(folder))

@@ -55,12 +55,6 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def both(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Served]]:
     folder = weather.model(tmp_path_factory.mktemp("model"))
 

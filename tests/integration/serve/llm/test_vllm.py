@@ -31,12 +31,6 @@ REPLICA = f"ray::ServeReplica:{APPLICATION}:{DEPLOYMENT}"
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def serving(run: Run) -> Iterator[None]:
     with vllm_on_ray.serving(run):
         yield

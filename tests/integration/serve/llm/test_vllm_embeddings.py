@@ -21,12 +21,6 @@ NAME = "vectors"
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def backend(run: Run) -> Iterator[DeployedBackend]:
     with vllm_on_ray.serving(run):
         settings = vllm_on_ray.settings(arguments={"runner": "pooling", "convert": "embed"})

@@ -31,12 +31,6 @@ ASKED = [{"role": "user", "content": "What is our new warehouse called?"}]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    with vllm_on_ray.event_loop() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def backend(tuned: Tuned, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedBackend]:
     bundles = tuned.bundles
     run_id = bundles.resolve(NAME, CHAMPION).run_id

@@ -23,7 +23,7 @@ class Replica:
     """
 
     def __init__(self) -> None:
-        self.channels = server.Channels(self.run)
+        self.channels = server.ChannelServer(self.run)
         self.hold = asyncio.Event()
         self.hold.set()
         self.running = 0

@@ -13,10 +13,21 @@ from serve.gateway.errors import BackendError, Overloaded, Unavailable
 from serve.llm.backend import Tokens
 from serve.llm.deployed.calls import ReplicaGone
 from serve.llm.deployed.channel import client, server
+from serve.llm.deployed.channel.client import ChannelCall
 from serve.llm.deployed.channel.frames import Frame, Kind
-from serve.llm.deployed.messages import Chunks, Whole
+from serve.llm.deployed.messages import Chunks, Message, Whole
 from serve.llm.deployed.refusals import FAILED
 from tests.unit.serve.llm.channels import APPLICATION, Elsewhere, Handle, Opened, messages, ran, until
+
+
+async def waited_for(opened: Opened) -> tuple[ChannelCall, asyncio.Task[Message | None]]:
+    """A call that has begun, and whose next message does not come."""
+    opened.replica.hold.clear()
+    call = await opened.call(b"2")
+    await call.next()
+    waiting = asyncio.create_task(call.next())
+    await asyncio.sleep(0)
+    return call, waiting
 
 
 @pytest.mark.usefixtures("event_loops", "in_ray")
@@ -95,11 +106,7 @@ class TestCalls:
 
     def test_whoever_waits_for_a_message_of_a_cancelled_one_gets_none(self) -> None:
         async def work(opened: Opened) -> None:
-            opened.replica.hold.clear()
-            call = await opened.call(b"2")
-            await call.next()
-            waiting = asyncio.create_task(call.next())
-            await asyncio.sleep(0)
+            call, waiting = await waited_for(opened)
             call.cancel()
             assert await waiting is None
 
@@ -107,11 +114,7 @@ class TestCalls:
 
     def test_who_is_cancelled_while_waiting_cancels_the_call(self) -> None:
         async def work(opened: Opened) -> None:
-            opened.replica.hold.clear()
-            call = await opened.call(b"2")
-            await call.next()
-            waiting = asyncio.create_task(call.next())
-            await asyncio.sleep(0)
+            _, waiting = await waited_for(opened)
             waiting.cancel()
             await until(lambda: opened.replica.cancelled == 1)
 

@@ -31,6 +31,16 @@ class Connected:
         paths = replica.channels.open()
         return cls(replica, *await asyncio.open_unix_connection(await anext(paths)), paths)
 
+    @classmethod
+    async def answered(cls) -> Connected:
+        """With a call whose answer has begun and does not go on."""
+        replica = Replica()
+        replica.hold.clear()
+        connected = await cls.to(replica)
+        connected.ask(2)
+        await connected.reader.readexactly(HEAD.size)
+        return connected
+
     def ask(self, chunks: int) -> None:
         self.writer.write(call_frame(1, "chat", str(chunks).encode()).encode())
 
@@ -68,25 +78,17 @@ class TestSocket:
 
     def test_calls_end_with_the_process_that_made_them(self) -> None:
         async def work() -> None:
-            replica = Replica()
-            replica.hold.clear()
-            connected = await Connected.to(replica)
-            connected.ask(2)
-            await connected.reader.readexactly(HEAD.size)
+            connected = await Connected.answered()
             await connected.go()
-            assert replica.cancelled == 1
+            assert connected.replica.cancelled == 1
 
         asyncio.run(work())
 
     def test_calls_end_with_the_lease_that_is_taken_from_them(self) -> None:
         async def work() -> None:
-            replica = Replica()
-            replica.hold.clear()
-            connected = await Connected.to(replica)
-            connected.ask(2)
-            await connected.reader.readexactly(HEAD.size)
+            connected = await Connected.answered()
             connected.ending.cancel()
-            await until(lambda: replica.cancelled == 1)
+            await until(lambda: connected.replica.cancelled == 1)
             await connected.reader.read()
             connected.writer.close()
 
