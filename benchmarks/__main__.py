@@ -28,8 +28,8 @@ def _parser() -> Arguments:
     text = "a language model through the ingress, beside vLLM's own server (needs the extra llm)"
     llm = commands.add_parser("llm", help=text, description=text)
     llm.set_defaults(command=_llm)
-    llm.add_argument("--rounds", type=_positive, default=3, help="how often each measurement is taken (3)")
-    llm.add_argument("--tokens", type=_positive, default=64, help="tokens of each answer (64)")
+    llm.add_argument("--rounds", type=_positive, default=12, help="how often each measurement is taken (12)")
+    llm.add_argument("--tokens", type=_positive, default=32, help="tokens of each answer (32)")
     llm.add_argument("--one-layer", action="store_true", help="by a model of one layer: what the way of a token costs")
     lightgbm = commands.add_parser("lightgbm", help="gradient-boosted trees on the columns of a view")
     lightgbm.set_defaults(command=_lightgbm)

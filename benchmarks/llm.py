@@ -1,7 +1,8 @@
 """A language model through the ingress, beside vLLM's own server with the same settings, on this machine.
 
 Both hold the same model at once, and one works at a time, in turns. Every stream asks for as many tokens, and is not
-ended by the model. The client is one process for both. Each figure is the median of the rounds.
+ended by the model. The client is one process for both. Each figure of them is the median of the rounds, and each ratio
+that of the ratios within a round.
 
 Errors::
 
@@ -27,6 +28,7 @@ import httpx
 import yaml
 
 from benchmarks.one_layer import one_layer
+from benchmarks.paired import ratio
 from benchmarks.ports import free_port
 from console import UserError, say, stage
 from demo.language_model import small_model
@@ -44,6 +46,8 @@ MOST_WAIT = 1.1
 
 OURS, THEIRS = WHO = ("ingress", "vLLM")
 
+LINE = "{:>7}  {:>8}  {:>6}  {:>16}  {:>11}  {:>7}  {:>16}  {:>20}"
+
 GATEWAY = ("ray::ServeReplica:default:ingress", "haproxy")
 """How the processes begin, by their command line, through which a token goes on its way from the engine."""
 
@@ -56,8 +60,8 @@ class StreamFailed(UserError):
 class Options:
     """``tokens``: of each answer. ``one_layer``: by a model whose tokens cost the engine next to nothing."""
 
-    rounds: int = 3
-    tokens: int = 64
+    rounds: int = 12
+    tokens: int = 32
     one_layer: bool = False
 
 
@@ -73,7 +77,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Round:
-    """``rate``: tokens a second over all streams; ``wait``: the median of the seconds to their first token."""
+    """``rate``: tokens a second over all streams; ``wait``: the median of the seconds to their first token.
+
+    ``gateway_cpu``: milliseconds a token that the gateway used meanwhile, also where the tokens did not go through it.
+    """
 
     contestant: str
     streams: int
@@ -104,23 +111,35 @@ def run(options: Options) -> None:
                     turn = contestants if number % 2 else contestants[::-1]
                     rounds += [asyncio.run(_measured(each, streams, options.tokens)) for each in turn]
             step.detail = f"{options.rounds} rounds of {options.tokens} tokens a stream"
-    for line in table(rounds, options.tokens):
+    for line in table(rounds):
         say(line)
 
 
-def table(rounds: list[Round], tokens: int) -> Iterator[str]:
-    """The medians and their ratios, a line for each number of streams."""
-    yield "STREAMS   TOKENS/S     vLLM   RATIO  FIRST TOKEN     vLLM   RATIO  GATEWAY CPU"
+def table(rounds: list[Round]) -> Iterator[str]:
+    """A line for each number of streams, from rounds in the order in which they were measured."""
+    heads = ("STREAMS", "TOKENS/S", "vLLM", "RATIO", "FIRST TOKEN", "vLLM", "RATIO", "GATEWAY CPU A TOKEN")
+    yield LINE.format(*heads)
     for streams in sorted({each.streams for each in rounds}):
         ours, theirs = ([each for each in rounds if (each.contestant, each.streams) == (who, streams)] for who in WHO)
-        rate, beside = (statistics.median(each.rate for each in found) for found in (ours, theirs))
-        wait, other = (statistics.median(each.wait for each in found) for found in (ours, theirs))
-        cpu = statistics.median(each.gateway_cpu for each in ours) / (streams * tokens)
-        yield (
-            f"{streams:>7}  {rate:>9.1f}  {beside:>7.1f}  {rate / beside:>6.2f}  {wait:>9.3f} s  {other:>5.3f} s"
-            f"  {wait / other:>6.2f}  {cpu * 1e3:.2f} ms a token"
+        rates, waits = ([[getattr(each, of) for each in found] for found in (ours, theirs)] for of in ("rate", "wait"))
+        yield LINE.format(
+            streams,
+            *(f"{statistics.median(found):.1f}" for found in rates),
+            str(ratio(*rates)),
+            *(f"{statistics.median(found):.3f} s" for found in waits),
+            str(ratio(*waits)),
+            _cpu(ours, theirs),
         )
     yield f"asked: at least {LEAST_RATE} × the tokens, at most {MOST_WAIT} × the wait for the first"
+
+
+def _cpu(ours: list[Round], theirs: list[Round]) -> str:
+    """What Serve does when nothing comes is in it: it shows while the other one works.
+
+    Means, for the system counts in steps of ten milliseconds.
+    """
+    used, idle = (statistics.fmean(each.gateway_cpu for each in found) for found in (ours, theirs))
+    return f"{used:.2f} ms, {idle:.2f} idle"
 
 
 def _started(model: Path, folder: Path, stack: ExitStack) -> Iterator[Contestant]:
@@ -178,8 +197,9 @@ async def _measured(contestant: Contestant, streams: int, tokens: int) -> Round:
         before, began = _gateway_cpu(), time.perf_counter()
         waits = await asyncio.gather(*(_stream(client, contestant.model, number, tokens) for number in range(streams)))
         seconds = time.perf_counter() - began
-    rate = streams * tokens / seconds
-    return Round(contestant.name, streams, rate, statistics.median(waits), _gateway_cpu() - before)
+    carried = streams * tokens
+    cpu = (_gateway_cpu() - before) * 1000 / carried
+    return Round(contestant.name, streams, carried / seconds, statistics.median(waits), cpu)
 
 
 async def _stream(client: httpx.AsyncClient, model: str, number: int, tokens: int) -> float:
