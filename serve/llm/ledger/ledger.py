@@ -121,7 +121,8 @@ class UsageLedger:
                 self._overflown |= overflown
                 raise
             self._budgets.adopt(spent)
-            if self._journal.size > LARGEST_BYTES:
+            # What is too much for memory is in the journal alone.
+            if self._journal.size > LARGEST_BYTES and not self._overflown:
                 self._journal.renew(self._running.values(), self._pending)
 
     async def close(self) -> None:
@@ -133,11 +134,15 @@ class UsageLedger:
             self._task = None
         try:
             await self.flush()
-            await asyncio.to_thread(self._store.write, [], self._process)
+            # Streams that are cut off by a stop end meanwhile.
+            while self._pending or self._overflown:
+                await self.flush()
+            if not self._running:
+                await asyncio.to_thread(self._store.write, [], self._process)
         except LedgerError as error:
             self._on_problem(f"usage stays in the journal: {error}")
         else:
-            if not self._running:
+            if not (self._running or self._pending or self._overflown):
                 self._journal.remove()
         await asyncio.to_thread(self._store.close)
 

@@ -7,6 +7,9 @@ import pytest
 import ray
 import uvloop
 
+from serve import sqlite as sqlite_module
+from serve.llm.ledger import postgresql as postgresql_module
+
 
 @pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
 def event_loops(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -20,3 +23,9 @@ def event_loops(request: pytest.FixtureRequest) -> Iterator[None]:
 def in_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an ingress process is."""
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(postgresql_module, "LOCK_SECONDS", 0.05)

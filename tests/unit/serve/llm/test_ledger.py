@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from serve import sqlite as sqlite_module
 from serve.access.keys import issue
 from serve.access.stores import open_store as open_keys
 from serve.llm.backend import Tokens
 from serve.llm.ledger import ledger as module
-from serve.llm.ledger import postgresql as postgresql_module
 from serve.llm.ledger import sql
 from serve.llm.ledger.entries import Began, entry_of
 from serve.llm.ledger.journal import Taken
@@ -208,12 +205,6 @@ def test_several_processes_may_open_a_ledger_of_the_version_before_at_once(tmp_p
         store.close()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "LOCK_SECONDS", 0.05)
-    monkeypatch.setattr(postgresql_module, "LOCK_SECONDS", 0.05)
-
-
 def held_up(place: Place, settle: Callable[[UsageLedger], None]) -> list[str]:
     """Settle while another process holds the database, and let it go."""
     problems: list[str] = []
@@ -257,34 +248,6 @@ def test_what_is_too_much_for_memory_is_read_from_the_journal(place: Place, monk
     held_up(place, settle)
     assert kept_in_memory == [3, 3]
     assert (sums(place).requests, sums(place).dollars) == (20, 5.0)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_ledger_that_closes_while_it_can_not_write_leaves_its_journal_to_the_next(place: Place) -> None:
-    problems: list[str] = []
-
-    async def check() -> None:
-        kept = ledger(place, on_problem=problems.append)
-        await kept.start()
-        kept.reserve("reports", "assistant", 1.0).settle(use())
-        kept.reserve("reports", "assistant", 0.5, "runs", "greeting", "3")
-        kept.reserve("reports", "assistant", math.inf, "endless")
-        with place.held_up():
-            await kept.close()
-        kept._journal._file, file = None, kept._journal._file
-        assert file is not None
-        os.close(file)
-        after = ledger(place)
-        assert await after.start() == Taken(uses=1, lost=2)
-        await after.close()
-
-    asyncio.run(check())
-    assert "stays in the journal" in problems[0]
-    assert read(place, "request_id, ended, dollars, prompt, prompt_version") == [
-        ("r", "done", 0.25, "", ""),
-        ("runs", "lost", 0.5, "greeting", "3"),
-        ("endless", "lost", None, "", ""),
-    ]
 
 
 def test_it_flushes_by_itself_and_renews_a_large_journal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
