@@ -1,4 +1,5 @@
-"""The one place where the replicas of a Serve application meet: shared limits, and wishes for versions.
+"""The one place where the replicas of a Serve application meet: shared limits, wishes for versions, and how many
+ingress replicas there are.
 
 A named Ray actor, made by whoever needs it first and made again by the next one if its owner dies; an
 ingress of one replica keeps its own. No request waits for it: replicas exchange with it a few times a
@@ -8,8 +9,9 @@ second.
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from serve.limits.coordinator import Coordinator
@@ -21,16 +23,28 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 """Between them: until the name of one that is gone is free again."""
 
+PRESENT_SECONDS = 1.0
+ABSENT_SECONDS = 5.0
+"""How often an ingress replica says that it is there, and how long it is believed."""
+
 
 class Hub:
     """The actor's class."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = Coordinator()
         self._wishes = Wishes()
+        self._clock = clock
+        self._present: dict[str, float] = {}
 
     def exchange(self, member: str, report: Report) -> Reply:
         return self._limits.exchange(member, report)
+
+    def present(self, member: str) -> int:
+        now = self._clock()
+        self._present[member] = now
+        self._present = {name: heard for name, heard in self._present.items() if now - heard <= ABSENT_SECONDS}
+        return len(self._present)
 
     def wish(self, model: str, hold: tuple[Version, ...], use: Version | None) -> Wish:
         return self._wishes.wish(model, hold, use)
@@ -48,6 +62,7 @@ class HubClient(Protocol):
     """A replica's way to the hub."""
 
     async def exchange(self, report: Report) -> Reply: ...
+    async def present(self) -> int: ...
     async def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish: ...
     async def tell(self, roles: Iterable[tuple[str, Role]], progress: Iterable[Progress]) -> Mapping[str, Wish]: ...
     async def outcome(self, wish: Wish, model: str, role: Role) -> Outcome: ...
@@ -61,6 +76,11 @@ class _Client(ABC):
 
     async def exchange(self, report: Report) -> Reply:
         found: Reply = await self._call("exchange", self._member, report)
+        return found
+
+    async def present(self) -> int:
+        """This ingress replica is there; how many are, with it."""
+        found: int = await self._call("present", self._member)
         return found
 
     async def wish(self, model: str, hold: Iterable[Version], use: Version | None) -> Wish:

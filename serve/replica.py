@@ -18,7 +18,7 @@ from serve.gateway.asgi import Gateway
 from serve.gateway.errors import NotReady
 from serve.gateway.metrics import Meter, RayMetrics, levels
 from serve.gateway.transports import transports
-from serve.hub import HubClient
+from serve.hub import PRESENT_SECONDS, HubClient
 from serve.limits.limiter import Limiter
 from serve.limits.sharing import Sharing
 from serve.llm.deployed.sources import version_of
@@ -102,6 +102,8 @@ class IngressReplica:
         replica._tasks = [loop.create_task(replica._keep_house()), loop.create_task(follower.run())]
         if settings.ingress.most_replicas > 1:
             replica._tasks.append(loop.create_task(Sharing(replica._limiter).run(hub.exchange)))
+            if replica._language is not None:
+                replica._tasks.append(loop.create_task(replica._count_gateways(replica._language)))
         return replica
 
     def _roles(self) -> dict[tuple[str, Role], Follows]:
@@ -245,6 +247,14 @@ class IngressReplica:
                 await self._hand_over(sink)
             except Exception:
                 logger.exception("housekeeping failed, and goes on")
+
+    async def _count_gateways(self, language: Language) -> None:
+        while True:
+            try:
+                language.shared_by(await self._hub.present())
+            except Exception as error:  # noqa: BLE001 - as many as there were
+                logger.debug("how many ingress replicas there are is not known: %r", error)
+            await asyncio.sleep(PRESENT_SECONDS)
 
     async def _hand_over(self, sink: RayMetrics) -> None:
         await self.meter.flush(sink)

@@ -302,9 +302,12 @@ class BackendError(ServeError):
 
     Raw: ``(status, code, message, param)``: the HTTP status for the client, OpenAI's code or ``None``, the text, and
     the parameter that it speaks of or ``None``.
+
+    ``of_backend``: it says something of the backend alone, so another one may well answer.
     """
 
     status = 502
+    of_backend = False
 
     def __init__(self, status: int, code: str | None, message: str, param: str | None = None) -> None:
         super().__init__(status, code, message, param)

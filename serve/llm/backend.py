@@ -7,7 +7,7 @@ https://platform.openai.com/docs/api-reference
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -27,10 +27,35 @@ class Tokens:
     output: int = 0
     cached: int = 0
 
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.input + other.input, self.output + other.output, self.cached + other.cached)
+
+
+def _unbounded() -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Work:
+    """What a backend does for one call until :meth:`Backend.run` returns, so that a call without an answer counts too.
+
+    ``tokens``: taken until now, kept by the backend; ``None`` where it doesn't count them. ``again``: called before
+    what may take as much as the whole call once more; raises ``BudgetReached``.
+    """
+
+    tokens: Tokens | None = None
+    again: Callable[[], None] = _unbounded
+
+    def add(self, tokens: Tokens) -> None:
+        self.tokens = (self.tokens or Tokens()) + tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A whole answer: OpenAI's document, and what it took. ``version``: of the registry, where the backend knows it."""
+    """A whole answer: OpenAI's document, and what it took, with what was tried for it in vain.
+
+    ``version``: of the registry, where the backend knows it.
+    """
 
     document: dict[str, Any]
     tokens: Tokens
@@ -71,10 +96,10 @@ class Backend(Protocol):
         """Whether it would answer now; quick, and never an exception."""
         ...
 
-    async def run(self, operation: Operation, body: Body) -> Completed | Stream:
+    async def run(self, operation: Operation, body: Body, work: Work | None = None) -> Completed | Stream:
         """Answer; a stream where ``body`` asks for one. Returns after the first chunk is there, or the whole.
 
-        A cancellation stops the work.
+        A cancellation stops the work. ``work`` is kept right at any moment until then.
 
         Raises:
             ServeError: ``serve.gateway.errors.BackendError`` for what the model's server says, with OpenAI's own

@@ -29,7 +29,7 @@ def _deployed(name: str, backend: Deployed, settings: Settings) -> Priced:
     most_seconds = settings.http.request_timeout_seconds
     deployment = deployment_name(backend.kind, name)
     deployed = DeployedBackend(name, deployment, followed=backend.followed, replicas=backend.replicas)
-    return Priced(deployed, AcceleratorPricing(backend.dollars_per_hour, working, most_seconds))
+    return Priced(deployed, AcceleratorPricing(backend.dollars_per_hour, working, most_seconds), working)
 
 
 def _onnx(name: str, backend: Onnx, settings: Settings) -> Priced:
@@ -77,6 +77,12 @@ class Language:
     async def start(self) -> None:
         """Raises: LedgerError: the ledger can't be kept."""
         await self._ledger.start()
+
+    def shared_by(self, gateways: int) -> None:
+        """So many ingress replicas are there."""
+        for priced in self.backends.values():
+            if priced.shared is not None:
+                priced.shared.shared_by(gateways)
 
     async def close(self) -> None:
         await self.router.close()

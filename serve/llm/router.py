@@ -25,8 +25,8 @@ from serve.gateway.errors import (
     ServeError,
     Unavailable,
 )
-from serve.llm.backend import Backend, Body, Completed, Operation, Stream, Tokens
-from serve.llm.ledger.cost import Pricing, guessed_input
+from serve.llm.backend import Backend, Body, Completed, Operation, Stream, Tokens, Work
+from serve.llm.ledger.cost import AcceleratorTime, Pricing, guessed_input
 from serve.llm.prompts.filling import filled
 from serve.llm.prompts.lookup import Prompts
 from serve.llm.settings import LanguageModel, Route
@@ -38,10 +38,11 @@ PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Priced:
-    """A backend, and what it costs."""
+    """A backend, and what it costs. ``shared``: the time of its accelerators, where all ingress replicas have them."""
 
     backend: Backend
     pricing: Pricing
+    shared: AcceleratorTime | None = None
 
 
 class Router:
@@ -119,13 +120,13 @@ class Router:
         reservation = self._ledger.reserve(
             context.caller.account, str(context.model), most, request_id, context.prompt, context.prompt_version
         )
-        account = _Account(priced, reservation, operation, context, request_id)
+        account = _Account(priced, reservation, most, operation, context, request_id)
         context.version = route.backend
+        work = Work(again=account.again)
         try:
-            found = await priced.backend.run(operation, {**body, "model": route.adapter or route.backend})
+            found = await priced.backend.run(operation, {**body, "model": route.adapter or route.backend}, work)
         except BaseException as error:
-            # Whoever sells answers has read the prompt by then, unless it said that it would not.
-            account.settle(Tokens() if _refused(error) else Tokens(guessed_input(body)), _ending(error))
+            account.settle(_taken(work, error, body), _ending(error))
             raise
         account.answered(found.version)
         context.version = found.version or context.version
@@ -139,16 +140,24 @@ class _Account:
     """One request at one backend: what it took goes into the ledger once."""
 
     def __init__(
-        self, priced: Priced, reservation: Reservation, operation: Operation, context: RequestContext, request_id: str
+        self,
+        priced: Priced,
+        reservation: Reservation,
+        most: float,
+        operation: Operation,
+        context: RequestContext,
+        request_id: str,
     ) -> None:
         self._priced = priced
         self._reservation = reservation
+        self._most = most
         self._operation = operation
         self._context = context
         self._request_id = request_id
         self._charge = priced.pricing.begin()
         self._at = datetime.now(UTC)
         self._began = time.monotonic()
+        self._enough_until = self._began + priced.pricing.most_seconds
         self._first: float | None = None
         self._settled = False
         self._version: str | None = None
@@ -156,6 +165,17 @@ class _Account:
     def answered(self, version: str | None) -> None:
         self._first = time.monotonic() - self._began
         self._version = version
+
+    def again(self) -> None:
+        """Raises: BudgetReached."""
+        self._reservation.extend(self._most)
+
+    def goes_on(self) -> None:
+        """Of a stream that may last longer than was reserved: more is, in time for others to be refused."""
+        seconds = self._priced.pricing.most_seconds
+        while self._enough_until - time.monotonic() < seconds / 2:
+            self._enough_until += seconds
+            self._reservation.extend(self._most, anyway=True)
 
     def settle(self, tokens: Tokens, ended: str) -> None:
         if self._settled:
@@ -199,6 +219,7 @@ class _Counted:
         return self
 
     async def __anext__(self) -> Mapping[str, Any]:
+        self._account.goes_on()
         try:
             return await anext(self._stream)
         except StopAsyncIteration:
@@ -218,7 +239,7 @@ class _Counted:
 def _passes(error: ServeError) -> bool:
     """Whether another backend may be asked."""
     if isinstance(error, BackendError):
-        return error.status in PASSING
+        return error.of_backend or error.status in PASSING
     return isinstance(error, Unavailable | RateLimited | BudgetReached)
 
 
@@ -227,6 +248,14 @@ def _refused(error: BaseException) -> bool:
     if isinstance(error, BackendError):
         return error.status < 500 and error.status != 408
     return isinstance(error, ServeError) and not isinstance(error, InternalError)
+
+
+def _taken(work: Work, error: BaseException, body: Body) -> Tokens:
+    """What a call without an answer took. Whoever sells answers has read the prompt by then, unless it said that it
+    would not."""
+    if work.tokens is not None:
+        return work.tokens
+    return Tokens() if _refused(error) else Tokens(guessed_input(body))
 
 
 def _ending(error: BaseException) -> str:

@@ -36,6 +36,14 @@ class Use:
 class Reservation(Protocol):
     """Dollars that a running request may come to."""
 
+    def extend(self, dollars: float, *, anyway: bool = False) -> None:
+        """It may come to so much more. ``anyway``: whatever budget it passes, since it is under way.
+
+        Raises:
+            BudgetReached: nothing more is reserved then.
+        """
+        ...
+
     def settle(self, use: Use) -> None:
         """It has ended: its use takes the reservation's place, in the ledger and in the budgets."""
         ...

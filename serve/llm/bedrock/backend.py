@@ -1,29 +1,26 @@
-"""A model of Bedrock's as a backend: tried again where it may help, and then in the next region."""
+"""A model of Bedrock's as a backend."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
 
 from serve.gateway.errors import BackendError, ServeError
-from serve.llm.backend import Body, Completed, Operation, Stream, Tokens
+from serve.llm.backend import Body, Completed, Operation, Stream, Tokens, Work
 from serve.llm.bedrock import embeddings, reply, request
-from serve.llm.bedrock.connection import Connection, Events
-from serve.llm.bedrock.errors import Again, Failure, NotReached
+from serve.llm.bedrock.attempts import Attempts, Guess
+from serve.llm.bedrock.connection import Connection, Events, late
+from serve.llm.bedrock.errors import Again, Failure
 from serve.llm.bedrock.reply import Chunks
-from serve.llm.ledger.cost import guessed_input
+from serve.llm.ledger.cost import guessed, guessed_input
 from serve.llm.settings import Bedrock
 
-FIRST_WAIT_SECONDS = 0.25
-LONGEST_WAIT_SECONDS = 8.0
 READY_SECONDS = 3.0
 """For credentials that must be looked for."""
-
-Answer = TypeVar("Answer")
 
 
 class BedrockBackend:
@@ -47,9 +44,12 @@ class BedrockBackend:
             return False
         return True
 
-    async def run(self, operation: Operation, body: Body) -> Completed | Stream:
+    async def run(self, operation: Operation, body: Body, work: Work | None = None) -> Completed | Stream:
+        work = work or Work()
+        work.tokens = Tokens()
         if operation == "embeddings":
-            return await embeddings.run(body, self._settings.model, self._invoked)
+            found = await embeddings.run(body, self._settings.model, functools.partial(self._invoked, work), work)
+            return replace(found, tokens=found.tokens + work.tokens)
         if operation != "chat":
             raise BackendError(400, "unsupported_operation", "this model answers chat completions alone", "model")
         asked = request.chat(body, self._settings.guardrail)
@@ -60,16 +60,25 @@ class BedrockBackend:
             async def begun(region: str) -> Answering:
                 return await self._begun(region, asked, Chunks(model, functools.partial(guessed_input, body)))
 
-            return await self._anywhere(begun)
+            answering = await self._attempts(work, lambda _: Tokens(guessed_input(body))).answer(begun)
+            answering.before = work.tokens
+            return answering
 
         async def whole(region: str) -> Completed:
             document, _ = await self._connection.whole(region, "converse", asked, self._settings.answer_seconds)
-            return reply.completed(document, model)
+            try:
+                return reply.completed(document, model)
+            except BackendError as error:
+                raise Failure(error, Again.NOWHERE, read=True, took=reply.told(document)) from error
 
-        return await self._anywhere(whole)
+        completed = await self._attempts(work, lambda seconds: guessed(body, seconds)).answer(whole)
+        return replace(completed, tokens=completed.tokens + work.tokens)
 
     async def close(self) -> None:
         await self._connection.close()
+
+    def _attempts(self, work: Work, guess: Guess) -> Attempts:
+        return Attempts(self._settings.regions, self._settings.retries, work, guess)
 
     async def _begun(self, region: str, asked: Mapping[str, Any], chunks: Chunks) -> Answering:
         seconds = self._settings.first_token_seconds
@@ -79,46 +88,34 @@ class BedrockBackend:
                 answering = Answering(events, chunks, self._settings.between_tokens_seconds)
                 try:
                     await answering.begin()
+                except BackendError as error:
+                    await answering.aclose()
+                    raise Failure(error, Again.NOWHERE, took=chunks.tokens) from error
                 except BaseException:
                     await answering.aclose()
                     raise
                 return answering
         except TimeoutError:
-            raise Failure(NotReached(region, f"no token in {seconds:g} s"), Again.ELSEWHERE) from None
+            raise late(region, f"no token in {seconds:g} s") from None
 
-    async def _invoked(self, asked: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+    async def _invoked(self, work: Work, asked: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """One of the calls that a request for embeddings is: what is reserved for all of them has room for it twice."""
+
         async def invoked(region: str) -> tuple[dict[str, Any], Mapping[str, str]]:
             return await self._connection.whole(region, "invoke", asked, self._settings.answer_seconds)
 
-        return await self._anywhere(invoked)
-
-    async def _anywhere(self, attempt: Callable[[str], Awaitable[Answer]]) -> Answer:
-        """The first answer; else what the last region said."""
-        regions = self._settings.regions
-        for place, region in enumerate(regions):
-            try:
-                return await self._in(region, attempt)
-            except Failure as failure:
-                if failure.again is Again.NOWHERE or place == len(regions) - 1:
-                    raise failure.error from failure
-        raise AssertionError(regions)
-
-    async def _in(self, region: str, attempt: Callable[[str], Awaitable[Answer]]) -> Answer:
-        for number in range(self._settings.retries):
-            try:
-                return await attempt(region)
-            except Failure as failure:
-                if failure.again is not Again.HERE:
-                    raise
-            # Full jitter: callers that were refused together do not come back together.
-            await asyncio.sleep(random.uniform(0, min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**number)))  # noqa: S311
-        return await attempt(region)
+        tried = Work()
+        try:
+            return await self._attempts(tried, lambda _: embeddings.guessed(asked)).answer(invoked)
+        finally:
+            work.add(tried.tokens or Tokens())
 
 
 class Answering:
-    """A stream that has begun. Keeps to :class:`serve.llm.backend.Stream`."""
+    """A stream that has begun: see :class:`serve.llm.backend.Stream`. ``before``: what was tried for it in vain."""
 
     version: str | None = None
+    before = Tokens()
 
     def __init__(self, events: Events, chunks: Chunks, between_seconds: float) -> None:
         self._events = events
@@ -129,7 +126,7 @@ class Answering:
 
     @property
     def tokens(self) -> Tokens:
-        return self._chunks.tokens
+        return self.before + self._chunks.tokens
 
     async def begin(self) -> None:
         """Wait for the first token. Raises: Failure, ServeError."""

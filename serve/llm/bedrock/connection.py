@@ -65,13 +65,13 @@ class Connection:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise _late(region, f"no answer in {seconds:g} s") from None
+            raise late(region, f"no answer in {seconds:g} s") from None
         try:
             document = json.loads(content)
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Failure(BackendError(502, "server_error", "Bedrock's answer can't be read"), Again.NOWHERE)
+            raise Failure(BackendError(502, "server_error", "Bedrock's answer can't be read"), Again.NOWHERE, read=True)
         return document, response.headers
 
     async def stream(self, region: str, action: str, asked: Mapping[str, Any]) -> Events:
@@ -93,9 +93,11 @@ class Connection:
             raise Failure(Overloaded(self._most, "requests to Bedrock"), Again.NOWHERE) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Failure(NotReached(region, f"no connection: {type(error).__name__}"), Again.ELSEWHERE) from error
+        except (httpx.WriteError, httpx.WriteTimeout) as error:
+            raise _broken(region, error, read=False) from error
         except httpx.HTTPError as error:
             # As where a kept connection was closed at its other end just now.
-            raise Failure(NotReached(region, f"the connection broke: {type(error).__name__}"), Again.HERE) from error
+            raise _broken(region, error, read=True) from error
         if response.status_code != 200:
             try:
                 content = await _read(response, region)
@@ -130,7 +132,7 @@ class Events:
             return None
         except httpx.HTTPError as error:
             broken = BackendError(502, "server_error", "Bedrock's stream broke off")
-            raise Failure(broken, Again.HERE) from error
+            raise Failure(broken, Again.HERE, read=True) from error
         events: list[Event] = []
         for event in self._frames.events(part):
             if event.failed:
@@ -151,8 +153,13 @@ async def _failing(error: Failure) -> AsyncIterator[bytes]:
     yield b""
 
 
-def _late(region: str, what: str) -> Failure:
-    return Failure(NotReached(region, what), Again.ELSEWHERE)
+def late(region: str, what: str) -> Failure:
+    """Nothing came in time."""
+    return Failure(NotReached(region, what), Again.ELSEWHERE, read=True)
+
+
+def _broken(region: str, error: Exception, *, read: bool) -> Failure:
+    return Failure(NotReached(region, f"the connection broke: {type(error).__name__}"), Again.HERE, read=read)
 
 
 async def _read(response: httpx.Response, region: str) -> bytes:
@@ -161,4 +168,4 @@ async def _read(response: httpx.Response, region: str) -> bytes:
     try:
         return await response.aread()
     except httpx.HTTPError as error:
-        raise Failure(NotReached(region, f"the connection broke: {type(error).__name__}"), Again.HERE) from error
+        raise _broken(region, error, read=response.status_code == 200) from error

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from serve.gateway.errors import BackendError
-from serve.llm.backend import MOST_INPUTS, Body, Completed, Tokens
+from serve.llm.backend import MOST_INPUTS, Body, Completed, Tokens, Work
 from serve.llm.bedrock.ids import base
 from serve.llm.bedrock.reading import invalid, sequence, text, unsupported, whole
 from serve.llm.ledger.cost import CHARACTERS_A_TOKEN
@@ -33,23 +33,30 @@ Invoke = Callable[[Mapping[str, Any]], Awaitable[tuple[dict[str, Any], Mapping[s
 Vector = Sequence[float]
 
 
-async def run(body: Body, model: str, invoke: Invoke) -> Completed:
-    """Raises: BackendError."""
+async def run(body: Body, model: str, invoke: Invoke, work: Work) -> Completed:
+    """``work`` gets what was taken for no answer. Raises: ServeError."""
     asked = requests(body, base(model))
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(request: Mapping[str, Any]) -> tuple[list[Vector], int]:
         async with gate:
             document, headers = await invoke(request)
-        return read(document, headers, request)
+        try:
+            return read(document, headers, request)
+        except BackendError:
+            work.add(guessed(request))
+            raise
 
     tasks = [asyncio.create_task(one(request)) for request in asked]
     try:
         answers = await asyncio.gather(*tasks)
-    finally:
+    except BaseException:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for answer in await asyncio.gather(*tasks, return_exceptions=True):
+            if not isinstance(answer, BaseException):
+                work.add(Tokens(input=answer[1]))
+        raise
     vectors = [vector for found, _ in answers for vector in found]
     used = Tokens(input=sum(count for _, count in answers))
     encode = _encoded if body.get("encoding_format") == "base64" else list
@@ -91,7 +98,7 @@ def read(
     document: Mapping[str, Any], headers: Mapping[str, str], request: Mapping[str, Any]
 ) -> tuple[list[Vector], int]:
     """A call's vectors, one for each text, and its tokens. Raises: BackendError, of 502."""
-    texts = request.get("texts") or [request.get("inputText", "")]
+    texts = _texts_of(request)
     try:
         found = document["embedding"] if "embedding" in document else document["embeddings"]
         if "embedding" in document:
@@ -100,13 +107,21 @@ def read(
             found = found["float"]
         vectors = [[float(number) for number in vector] for vector in found]
         count = document.get("inputTextTokenCount") or headers.get(COUNT_HEADER)
-        guess = math.ceil(sum(map(len, texts)) / CHARACTERS_A_TOKEN)
-        tokens = int(count) if count is not None else guess
+        tokens = int(count) if count is not None else guessed(request).input
     except (KeyError, TypeError, ValueError) as error:
         raise BackendError(502, "server_error", "Bedrock's answer can't be read") from error
     if len(vectors) != len(texts):
         raise BackendError(502, "server_error", f"Bedrock gave {len(vectors)} embeddings for {len(texts)} texts")
     return list(vectors), tokens
+
+
+def guessed(request: Mapping[str, Any]) -> Tokens:
+    """Of a call whose tokens nobody told."""
+    return Tokens(input=math.ceil(sum(map(len, _texts_of(request))) / CHARACTERS_A_TOKEN))
+
+
+def _texts_of(request: Mapping[str, Any]) -> Sequence[str]:
+    return request.get("texts") or [request.get("inputText", "")]
 
 
 def _texts(given: object) -> list[str]:

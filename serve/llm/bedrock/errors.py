@@ -7,6 +7,8 @@ speaks of us: it has the role's name and the account in it.
 Errors, beside BackendError::
 
     Failure                     an attempt has failed: never leaves this package
+    BackendError
+    └── NotOffered              this account has not the model in this region
     Unavailable
     ├── NotReached              Bedrock can't be reached, or has no room
     └── CredentialsRefused      AWS does not take ours, or there are none
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from serve.gateway.errors import BackendError, ServeError, Unavailable
+from serve.llm.backend import Tokens
 
 logger = logging.getLogger("ray.serve")
 
@@ -41,15 +44,27 @@ class Again(Enum):
 
 
 class Failure(Exception):
-    """An attempt has failed. Raw: ``(error, again)``: what to tell if it was the last."""
+    """An attempt has failed. Raw: ``(error, again)``: what to tell if it was the last.
 
-    def __init__(self, error: ServeError, again: Again) -> None:
+    ``read``: whether the model may have read the prompt by then, which is billed. ``took``: the tokens, where they are
+    known better than by a guess.
+    """
+
+    def __init__(self, error: ServeError, again: Again, *, read: bool = False, took: Tokens | None = None) -> None:
         super().__init__(error, again)
         self.error = error
         self.again = again
+        self.read = read or took is not None
+        self.took = took
 
     def __str__(self) -> str:
         return str(self.error)
+
+
+class NotOffered(BackendError):
+    """The model is not there, or not for us: nothing that is wrong with the request."""
+
+    of_backend = True
 
 
 class NotReached(Unavailable):
@@ -68,12 +83,13 @@ class CredentialsRefused(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """``told``: what the client is told in place of Bedrock's own text, which is logged then."""
+    """``told``: what the client is told in place of Bedrock's own text, which is logged then. ``error``: its class."""
 
     status: int
     code: str | None
     again: Again
     told: str | None = None
+    error: type[BackendError] = BackendError
 
 
 _KINDS: Mapping[str, _Kind] = {
@@ -81,8 +97,12 @@ _KINDS: Mapping[str, _Kind] = {
     "modelnotready": _Kind(429, "rate_limit_exceeded", Again.HERE),
     "servicequotaexceeded": _Kind(429, "insufficient_quota", Again.ELSEWHERE, "Bedrock's quota for this is used up"),
     "validation": _Kind(400, "invalid_value", Again.NOWHERE),
-    "accessdenied": _Kind(403, "permission_denied", Again.NOWHERE, "Bedrock does not let this server use the model"),
-    "resourcenotfound": _Kind(404, "model_not_found", Again.NOWHERE, "Bedrock does not know this model in this region"),
+    "accessdenied": _Kind(
+        403, "permission_denied", Again.ELSEWHERE, "Bedrock does not let this server use the model", NotOffered
+    ),
+    "resourcenotfound": _Kind(
+        404, "model_not_found", Again.ELSEWHERE, "Bedrock does not know this model in this region", NotOffered
+    ),
     "modeltimeout": _Kind(504, "server_error", Again.NOWHERE),
     "modelerror": _Kind(502, "server_error", Again.NOWHERE),
     "modelstreamerror": _Kind(502, "server_error", Again.NOWHERE),
@@ -120,7 +140,7 @@ def failure(region: str, name: str, message: str, status: int = 500) -> Failure:
     if kind.told is not None:
         logger.warning("bedrock in %s: %s: %s", region, name, said)
     code = "context_length_exceeded" if key == "validation" and TOO_LONG.search(message) else kind.code
-    return Failure(BackendError(kind.status, code, kind.told or said), kind.again)
+    return Failure(kind.error(kind.status, code, kind.told or said), kind.again, read=kind.status >= 500)
 
 
 def refused(region: str, status: int, headers: Mapping[str, str], body: bytes) -> Failure:

@@ -46,6 +46,14 @@ def tokens(usage: Mapping[str, Any]) -> Tokens:
     return Tokens(input=total, output=int(usage.get("outputTokens") or 0), cached=cached)
 
 
+def told(answer: Mapping[str, Any]) -> Tokens | None:
+    """What Converse's answer says that it took, whatever else is wrong with it."""
+    try:
+        return tokens(answer["usage"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def usage_of(used: Tokens) -> dict[str, Any]:
     return {
         "prompt_tokens": used.input,

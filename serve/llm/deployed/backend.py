@@ -15,11 +15,11 @@ from ray import serve as ray_serve
 
 from serve.gateway.errors import BackendError, Unavailable
 from serve.handles import handle_of
-from serve.llm.backend import Body, Completed, Operation, Tokens
+from serve.llm.backend import Body, Completed, Operation, Tokens, Work
 from serve.llm.deployed.calls import Call, HandleCall, ReplicaGone
 from serve.llm.deployed.channel.client import Channels
 from serve.llm.deployed.generations import State, generations, serving, states
-from serve.llm.deployed.messages import Chunks, Message, Whole
+from serve.llm.deployed.messages import Chunks, Message, Progress, Whole
 
 ATTEMPTS = 3
 """How often a call is made whose replica dies before it says anything."""
@@ -101,31 +101,32 @@ class DeployedBackend:
             self._application = current.application
         self._handles = {name: handle for name, handle in self._handles.items() if name in found}
 
-    async def run(self, operation: Operation, body: Body) -> Completed | DeployedStream:
+    async def run(self, operation: Operation, body: Body, work: Work | None = None) -> Completed | DeployedStream:
+        work = work or Work()
         try:
             text = orjson.dumps(dict(body))
         except TypeError as error:
             raise BackendError(400, "invalid_request_error", f"the request can't be passed on: {error}") from error
         for attempt in range(1, ATTEMPTS):
             try:
-                return await self._run(operation, text)
+                return await self._run(operation, text, work)
             except ReplicaGone as error:
                 why = error.__cause__ or error
                 logger.warning("backend %s: attempt %d of %d: %r", self._name, attempt, ATTEMPTS, why)
                 # It may be that it runs elsewhere now.
                 self._looked = -math.inf
                 await asyncio.sleep(PAUSE_SECONDS * attempt)
-        return await self._run(operation, text)
+        return await self._run(operation, text, work)
 
     async def close(self) -> None:
         """Serve keeps the handles."""
         if self._channels is not None:
             await self._channels.close()
 
-    async def _run(self, operation: Operation, body: bytes) -> Completed | DeployedStream:
+    async def _run(self, operation: Operation, body: bytes, work: Work) -> Completed | DeployedStream:
         application = await self._where()
         call = self._call(application, operation, body)
-        first = await self._first(call, application)
+        first = await self._first(call, application, work)
         if isinstance(first, Chunks):
             return DeployedStream(call, first)
         if isinstance(first, Whole):
@@ -159,17 +160,25 @@ class DeployedBackend:
             logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
             raise Unavailable(f"backend {self._name} is not there") from error
 
-    async def _first(self, call: Call, application: str) -> Message | None:
-        """The first message. Where no replica runs a handle waits for one, which may take minutes; this does not."""
-        message = asyncio.get_running_loop().create_task(call.next())
+    async def _first(self, call: Call, application: str, work: Work) -> Message | None:
+        """The first message of an answer. Where no replica runs a handle waits for one, which may take minutes; this
+        does not."""
+        loop = asyncio.get_running_loop()
+        message = loop.create_task(call.next())
         try:
-            while not (await asyncio.wait({message}, timeout=STATE_SECONDS))[0]:
-                await self._known(STATE_SECONDS)
-                if application not in self._able:
-                    # Where another one answers, it is asked.
-                    elsewhere = application != self._application
-                    raise ReplicaGone(self._name) if elsewhere else Unavailable(f"backend {self._name} is not there")
-            return message.result()
+            while True:
+                while not (await asyncio.wait({message}, timeout=STATE_SECONDS))[0]:
+                    await self._known(STATE_SECONDS)
+                    if application not in self._able:
+                        # Where another one answers, it is asked.
+                        elsewhere = application != self._application
+                        missing = Unavailable(f"backend {self._name} is not there")
+                        raise ReplicaGone(self._name) if elsewhere else missing
+                first = message.result()
+                if not isinstance(first, Progress):
+                    return first
+                work.tokens = first.tokens
+                message = loop.create_task(call.next())
         except BaseException:
             # Also where the message has come, and whoever waited for it was cancelled in the same moment.
             call.cancel()
@@ -197,6 +206,9 @@ class DeployedStream:
     async def __anext__(self) -> Mapping[str, Any]:
         while not self._waiting:
             message = await self._call.next()
+            if isinstance(message, Progress):
+                self._tokens = message.tokens
+                continue
             if not isinstance(message, Chunks):
                 raise StopAsyncIteration
             self._take(message)

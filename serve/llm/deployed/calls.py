@@ -10,7 +10,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serve.gateway.errors import BackendError, Overloaded, ServeError, Unavailable
-from serve.llm.deployed.messages import Full, Message, Refused
+from serve.llm.deployed.messages import Full, Message, Progress, Refused
 from serve.llm.deployed.refusals import FAILED
 
 logger = logging.getLogger("ray.serve")
@@ -79,7 +79,7 @@ class Call(ABC):
         self._ended = said is None or isinstance(said, ServeError)
         if isinstance(said, ServeError):
             raise said
-        self._begun = True
+        self._begun = self._begun or not isinstance(said, Progress)
         return said
 
     def cancel(self) -> None:

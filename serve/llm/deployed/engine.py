@@ -29,17 +29,20 @@ class EngineSettingsError(UserError):
 class Tally:
     """The tokens of one call, as the engine puts them out. A call may have several prompts, each with an id.
 
-    ``version``: what answers, where it is a version of the registry.
+    ``unfinished``: reads those of a prompt whose tokens are put out at its end alone. ``version``: what answers, where
+    it is a version of the registry.
     """
 
     inputs: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
     output: int = 0
+    unfinished: dict[str, Callable[[], Tokens]] = field(default_factory=dict)
     version: str = ""
 
     @property
     def tokens(self) -> Tokens:
-        return Tokens(sum(self.inputs.values()), self.output, sum(self.cached.values()))
+        told = Tokens(sum(self.inputs.values()), self.output, sum(self.cached.values()))
+        return sum((read() for read in self.unfinished.values()), told)
 
 
 class Engine(Protocol):

@@ -28,6 +28,13 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """Nothing is to be told yet, and so much has been taken."""
+
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
 class Refused:
     """No answer, or no more of one: the arguments of ``serve.gateway.errors.BackendError``."""
 
@@ -44,4 +51,4 @@ class Full:
     waiting: int
 
 
-Message = Chunks | Whole | Refused | Full
+Message = Chunks | Progress | Whole | Refused | Full

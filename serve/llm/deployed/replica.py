@@ -13,10 +13,10 @@ import orjson
 
 from console import stage
 from serve import direct, loopback, replica_log
-from serve.llm.backend import Body, Operation
+from serve.llm.backend import Body, Operation, Tokens
 from serve.llm.deployed.channel.server import ChannelServer
 from serve.llm.deployed.engine import Engine, Plan, Tally
-from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
+from serve.llm.deployed.messages import Chunks, Full, Message, Progress, Refused, Whole
 from serve.llm.deployed.room import Room
 
 AT_ONCE = 2
@@ -28,6 +28,9 @@ GATHER_SECONDS = 0.06
 BUSY_GATHER_SECONDS = 0.16
 BUSY = 16
 """Where so many requests are worked on at once: each of them is slower, and what their messages cost slows all."""
+
+PROGRESS_SECONDS = 0.25
+"""How long a call is silent before it is told what it takes: it may be given up at any moment."""
 
 
 class EngineReplica:
@@ -119,8 +122,12 @@ class _Call:
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         sent = 0
+        told = Tokens()
         while True:
-            await self._news.wait()
+            while not await self._heard(PROGRESS_SECONDS):
+                if (tokens := self._tally.tokens) != told:
+                    told = tokens
+                    yield Progress(tokens)
             if sent >= AT_ONCE and not self._task.done():
                 await asyncio.wait({self._task}, timeout=_until_next(gather_seconds(self._engine.running())))
             self._news.clear()
@@ -134,6 +141,15 @@ class _Call:
                 if self._last is not None:
                     yield self._last
                 return
+
+    async def _heard(self, seconds: float) -> bool:
+        """Whether there is news by then."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _work(self) -> None:
         answer = await self._engine.answer(self._operation, self._body, self._tally)

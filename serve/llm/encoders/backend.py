@@ -13,7 +13,7 @@ import numpy as np
 from serve.context import RequestContext
 from serve.dataplane import ServedModel
 from serve.gateway.errors import BackendError, InputRejected, NotReady
-from serve.llm.backend import MOST_INPUTS, Body, Completed, Operation, Tokens
+from serve.llm.backend import MOST_INPUTS, Body, Completed, Operation, Tokens, Work
 from serve.llm.encoders.encoder import CHARACTERS_A_TOKEN, Encoder
 from serve.llm.encoders.texts import TextRejected, read
 from serve.llm.plane import LanguagePlane
@@ -56,7 +56,7 @@ class EncoderBackend:
     async def ready(self) -> bool:
         return self.encoder is not None
 
-    async def run(self, operation: Operation, body: Body) -> Completed:
+    async def run(self, operation: Operation, body: Body, work: Work | None = None) -> Completed:  # noqa: ARG002
         # Before anything is waited for: the data plane has named the version that answers by then.
         encoder = self.encoder
         if encoder is None:

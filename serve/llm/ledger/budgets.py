@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -104,21 +104,39 @@ class Account:
 class Claim:
     """What one running request has reserved."""
 
-    __slots__ = ("_amount", "_budgets", "_periods", "_place")
+    __slots__ = ("_amount", "_bounds", "_budgets", "_place")
 
-    def __init__(self, budgets: Budgets, place: tuple[str, str, int], periods: tuple[Period, ...], amount: int) -> None:
+    def __init__(self, budgets: Budgets, place: tuple[str, str, int], bounds: Sequence[Bound]) -> None:
         self._budgets = budgets
         self._place = place
-        self._periods = periods
-        self._amount = amount
+        # With the periods that it began in.
+        self._bounds = tuple(replace(bound) for bound in bounds)
+        self._amount = 0
+
+    def extend(self, dollars: float, *, anyway: bool = False) -> None:
+        """Reserve more. ``anyway``: whatever budget it passes, as what is done already is.
+
+        Raises:
+            BudgetReached: nothing more is reserved then.
+        """
+        amount = billionths(dollars)
+        key, model, _ = self._place
+        for bound in self._bounds:
+            if not anyway and bound.period.taken + amount > bound.limit:
+                raise _reached(key, model, bound, amount)
+        for bound in self._bounds:
+            bound.period.reserved += amount
+        self._amount += amount
+        if self._bounds:
+            self._budgets.hold(self._place, amount)
 
     def settle(self, dollars: float) -> None:
         """Once: what it came to takes the place of what was reserved, in the periods in which it was."""
         spent = billionths(dollars)
-        for period in self._periods:
-            period.reserved -= self._amount
-            period.now += spent
-        self._budgets.give_back(self._place, self._amount)
+        for bound in self._bounds:
+            bound.period.reserved -= self._amount
+            bound.period.now += spent
+        self._budgets.hold(self._place, -self._amount)
 
 
 class Budgets:
@@ -137,25 +155,15 @@ class Budgets:
         """Raises: BudgetReached."""
         account = self._account(key, model, day)
         account.enter(day)
-        amount = billionths(most_dollars)
-        for bound in account.bounds:
-            if bound.period.taken + amount > bound.limit:
-                raise _reached(key, model, bound, amount)
-        place = (key, model, day)
-        periods = tuple(bound.period for bound in account.bounds)
-        for period in periods:
-            period.reserved += amount
-        if periods and amount:
-            self._held[place] = self._held.get(place, 0) + amount
-        return Claim(self, place, periods, amount)
+        claim = Claim(self, (key, model, day), account.bounds)
+        claim.extend(most_dollars)
+        return claim
 
-    def give_back(self, place: tuple[str, str, int], amount: int) -> None:
-        if place in self._held:
-            left = self._held[place] - amount
-            if left > 0:
-                self._held[place] = left
-            else:
-                del self._held[place]
+    def hold(self, place: tuple[str, str, int], amount: int) -> None:
+        """``amount``: below 0 to give back."""
+        held = self._held.pop(place, 0) + amount
+        if held > 0:
+            self._held[place] = held
 
     def held(self) -> dict[tuple[str, str, int], float]:
         """What is reserved now, for the other processes to know."""

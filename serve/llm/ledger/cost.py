@@ -10,6 +10,7 @@ nobody's: a bill has them, the ledger does not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -31,6 +32,9 @@ IMAGES = ("image_url", "image", "input_image")
 CHARACTERS_A_TOKEN = 4
 """Roughly, of English."""
 
+TOKENS_A_SECOND = 100
+"""Roughly, of a fast model's answer."""
+
 LONGEST_INPUT = 1_000_000
 """Tokens that the models read that read the most."""
 
@@ -47,7 +51,10 @@ class Charge(Protocol):
 
 
 class Pricing(Protocol):
-    """What a backend's answers cost, in US dollars."""
+    """What a backend's answers cost, in US dollars. ``most_seconds``: how long what ``most`` says is enough."""
+
+    @property
+    def most_seconds(self) -> float: ...
 
     def most(self, operation: Operation, body: Body) -> float:
         """What this request may come to; 0 where its price is not known."""
@@ -60,6 +67,8 @@ class Pricing(Protocol):
 
 class TokenPricing:
     """By the token; ``None``: at prices that are not known. ``context_length``: the model's, in tokens."""
+
+    most_seconds = math.inf
 
     def __init__(self, prices: TokenPrices | None, context_length: int) -> None:
         self._prices = prices
@@ -79,15 +88,15 @@ class TokenPricing:
 
 
 class AcceleratorPricing:
-    """By the accelerator's time. ``most_seconds``: the longest that a request may run."""
+    """By the accelerator's time. ``most_seconds``: the longest that a request may run which is no stream."""
 
     def __init__(self, dollars_per_hour: float | None, time: AcceleratorTime, most_seconds: float) -> None:
         self._dollars_per_hour = dollars_per_hour
         self._time = time
-        self._most_seconds = most_seconds
+        self.most_seconds = most_seconds
 
     def most(self, operation: Operation, body: Body) -> float:  # noqa: ARG002
-        return (self._dollars_per_hour or 0.0) * self._most_seconds / SECONDS_AN_HOUR
+        return (self._dollars_per_hour or 0.0) * self.most_seconds / SECONDS_AN_HOUR
 
     def begin(self) -> AcceleratorCharge:
         return AcceleratorCharge(self._dollars_per_hour, self._time.begin())
@@ -110,20 +119,27 @@ class AcceleratorCharge:
 class AcceleratorTime:
     """The seconds of a backend's accelerators, shared by the requests that run.
 
-    ``replicas``: of the backend. ``gateways``: processes like this one that send it requests; each knows its own alone,
-    and takes the others to have as many. So a second of ``replicas`` accelerators is never counted as more than that,
-    and as less where the requests are unevenly spread over the gateways.
+    ``replicas``: of the backend. ``gateways``: processes like this one that send it requests, until :meth:`shared_by`
+    says how many there are; each knows its own alone, and takes the others to have as many. So a second of ``replicas``
+    accelerators is never counted as more than that, and as less where the requests are unevenly spread over the
+    gateways.
 
     One sum serves all: the seconds that a request would have had that ran since the beginning. A request's share is
     what was added to it between its begin and its end.
     """
 
     def __init__(self, replicas: int = 1, gateways: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._replicas = replicas
         self._each = replicas / gateways
         self._clock = clock
         self._running = 0
         self._sum = 0.0
         self._at = clock()
+
+    def shared_by(self, gateways: int) -> None:
+        """From now on there are so many."""
+        self._count()
+        self._each = self._replicas / gateways
 
     def begin(self) -> Share:
         self._count()
@@ -193,6 +209,13 @@ def guessed_input(body: Body) -> int:
     """The tokens of a prompt that nobody counted: a quarter of what it may come to, so one for every four bytes of its
     text, 4 for each object in it, such as a message, and 2048 for an image; never none."""
     return max(1, (_most_input(body) - REQUEST_TOKENS) // CHARACTERS_A_TOKEN)
+
+
+def guessed(body: Body, seconds: float) -> Tokens:
+    """The tokens of a whole answer that was given up after so long: of the output as many as a fast model makes in that
+    time, and no more than were asked for."""
+    made = int(seconds * TOKENS_A_SECOND)
+    return Tokens(guessed_input(body), min(made, _most_output(body, _prompts(body), LONGEST_INPUT)))
 
 
 def _most_input(body: Body) -> int:

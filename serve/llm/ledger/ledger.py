@@ -9,6 +9,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from serve.llm.ledger.budgets import EPOCH, Budgets, Claim, first_day
@@ -89,6 +90,15 @@ class UsageLedger:
         self._running[began.id] = began
         self._journal.began(began)
         return UsageReservation(self, began, claim)
+
+    def extend(self, began: Began, claim: Claim, dollars: float, *, anyway: bool) -> None:
+        running = self._running.get(began.id)
+        if running is None:
+            return
+        claim.extend(dollars, anyway=anyway)
+        more = replace(running, most_dollars=running.most_dollars + (dollars if math.isfinite(dollars) else 0.0))
+        self._running[began.id] = more
+        self._journal.began(more)
 
     def settle(self, began: Began, claim: Claim, use: Use) -> None:
         if self._running.pop(began.id, None) is None:
@@ -201,6 +211,9 @@ class UsageReservation:
         self._began = began
         self._claim = claim
 
+    def extend(self, dollars: float, *, anyway: bool = False) -> None:
+        self._ledger.extend(self._began, self._claim, dollars, anyway=anyway)
+
     def settle(self, use: Use) -> None:
         self._ledger.settle(self._began, self._claim, use)
 
@@ -227,6 +240,9 @@ class NoLedger:
 
 
 class NoReservation:
+    def extend(self, dollars: float, *, anyway: bool = False) -> None:
+        pass
+
     def settle(self, use: Use) -> None:
         pass
 

@@ -26,13 +26,14 @@ from vllm.entrypoints.serve.exception_handling.handlers.validation import clean_
 from vllm.entrypoints.serve.lora.protocol import LoadLoRAAdapterRequest, UnloadLoRAAdapterRequest
 from vllm.exceptions import VLLMValidationError
 from vllm.logger import init_logger
+from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
-from serve.llm.backend import Body, Operation
+from serve.llm.backend import Body, Operation, Tokens
 from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
@@ -56,17 +57,38 @@ TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 """Of the call whose task this is. An aborted call reports no usage, and chunks may hold tokens back."""
 
 
-def _counted(generate: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def counting(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
-        tally = TALLY.get()
+def _counted(engine: Any) -> Callable[..., AsyncIterator[Any]]:
+    generate, processor = engine.generate, engine.output_processor
+
+    async def counting(prompt: Any, parameters: Any, request_id: str, **named: Any) -> AsyncIterator[Any]:
+        tally = TALLY.get() or Tally()
+        if parameters.output_kind == RequestOutputKind.FINAL_ONLY:
+            tally.unfinished[request_id] = _unfinished(processor, request_id)
         # Closed here and now, and not when it happens to be collected: that is what aborts it in the engine.
-        async with aclosing(generate(*arguments, **named)) as outputs:  # type: ignore[type-var]
+        async with aclosing(generate(prompt, parameters, request_id, **named)) as outputs:
             async for output in outputs:
-                if tally is not None:
-                    _note(tally, output)
+                tally.unfinished.pop(request_id, None)
+                _note(tally, output)
                 yield output
 
     return counting
+
+
+def _unfinished(processor: Any, request_id: str) -> Callable[[], Tokens]:
+    """What reads the tokens of a request of which vLLM tells nothing before its end."""
+    inputs = cached = 0
+    outputs: dict[str, int] = {}
+
+    def read() -> Tokens:
+        nonlocal inputs, cached
+        # Each of its choices is a request of its own, and is forgotten when it has ended.
+        for name in processor.external_req_ids.get(request_id, ()):
+            if (state := processor.request_states.get(name)) is not None and not state.is_prefilling:
+                inputs, cached = state.prompt_len, max(cached, state.num_cached_tokens or 0)
+                outputs[name] = state.detokenizer.num_output_tokens()
+        return Tokens(inputs, sum(outputs.values()), cached)
+
+    return read
 
 
 def _note(tally: Tally, output: Any) -> None:
@@ -109,7 +131,7 @@ class VllmEngine:
         engine: Any = AsyncLLM.from_vllm_config(
             config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[RayPrometheusStatLogger]
         )
-        engine.generate = _counted(engine.generate)
+        engine.generate = _counted(engine)
         state = State()
         await init_app_state(engine, state, arguments, await engine.get_supported_tasks())
         return cls(engine, state)

@@ -13,7 +13,7 @@ from enum import IntEnum
 import orjson
 
 from serve.llm.backend import Operation, Tokens
-from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
+from serve.llm.deployed.messages import Chunks, Full, Message, Progress, Refused, Whole
 
 HEAD = struct.Struct("!IBI")
 
@@ -29,6 +29,7 @@ class Kind(IntEnum):
     END = 6
     FULL = 7
     FAILED = 8
+    PROGRESS = 9
 
 
 LAST = frozenset({Kind.REFUSED, Kind.FULL, Kind.END, Kind.FAILED})
@@ -86,6 +87,8 @@ def message_frame(number: int, message: Message) -> Frame:
     match message:
         case Chunks(lines, tokens, version):
             return Frame(number, Kind.CHUNKS, _content([tokens.input, tokens.output, tokens.cached, version], lines))
+        case Progress(tokens):
+            return Frame(number, Kind.PROGRESS, _content([tokens.input, tokens.output, tokens.cached], b""))
         case Whole(document, version):
             return Frame(number, Kind.WHOLE, _content([version], document))
         case Refused():
@@ -101,6 +104,8 @@ def message_of(frame: Frame) -> Message:
         case Kind.CHUNKS:
             *tokens, version = said
             return Chunks(content, Tokens(*tokens), version)
+        case Kind.PROGRESS:
+            return Progress(Tokens(*said))
         case Kind.WHOLE:
             return Whole(content, *said)
         case Kind.REFUSED:

@@ -10,7 +10,7 @@ import pytest
 from ray import serve as ray_serve
 
 from serve.gateway.errors import BackendError
-from serve.llm.backend import Completed, Operation
+from serve.llm.backend import Completed, Operation, Tokens, Work
 from serve.llm.deployed.backend import DeployedBackend, DeployedStream
 from tests.integration.serve.llm.wrong_bodies import WRONG
 
@@ -63,6 +63,20 @@ async def until_none(running: Callable[[], Awaitable[int]]) -> None:
 def text(document: dict[str, Any]) -> str:
     content: str = document["choices"][0]["message"]["content"]
     return content
+
+
+async def given_up(backend: DeployedBackend, body: dict[str, Any], output: int) -> Tokens:
+    """What a whole answer had taken when nobody waited for it any more: some time after so many tokens."""
+    work = Work()
+    task = asyncio.ensure_future(backend.run("chat", body, work))
+    async with asyncio.timeout(240):
+        while work.tokens is None or work.tokens.output < output:
+            await asyncio.sleep(0.02)
+            assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return work.tokens
 
 
 async def refused(backend: DeployedBackend, wrong: str, *, as_stream: bool) -> None:

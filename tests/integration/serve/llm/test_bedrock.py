@@ -195,7 +195,7 @@ def test_what_may_pass_is_tried_again_as_often_as_set(stand_in: StandIn, name: s
     assert len(stand_in.asked) == 5
 
 
-@pytest.mark.parametrize("name", ["ValidationException", "AccessDeniedException", "ModelErrorException"])
+@pytest.mark.parametrize("name", ["ValidationException", "ModelErrorException"])
 def test_what_will_not_pass_is_not_tried_again(stand_in: StandIn, name: str) -> None:
     stand_in.turns.append(Refusal(400, name))
     with pytest.raises(BackendError):

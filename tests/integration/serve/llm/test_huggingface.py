@@ -316,6 +316,16 @@ class TestGone:
 
         run(work())
 
+    def test_a_whole_answer_that_is_given_up_is_counted(self, served: Served, run: Run) -> None:
+        async def work() -> Tokens:
+            found = await calls.given_up(served.backend, ENDLESS, 5)
+            await until_none(served.running)
+            return found
+
+        found = run(work())
+        assert found.input > 0
+        assert 5 <= found.output < 1500
+
     def test_more_than_may_wait_is_refused(self, batched: Served, run: Run) -> None:
         async def work() -> list[BaseException | Completed | DeployedStream]:
             tasks = [asyncio.create_task(batched.backend.run("chat", ENDLESS)) for _ in range(24)]

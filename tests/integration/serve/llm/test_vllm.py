@@ -235,19 +235,18 @@ class TestGone:
 
         assert 10 <= run(work()).tokens.output < 1500
 
-    def test_a_whole_answer_that_nobody_waits_for_is_aborted(
-        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run
+    @pytest.mark.parametrize("choices", [1, 3])
+    def test_a_whole_answer_that_nobody_waits_for_is_aborted_and_counted(
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run, choices: int
     ) -> None:
-        async def work() -> None:
-            task = asyncio.create_task(backend.run("chat", self.ENDLESS))
-            async with asyncio.timeout(240):
-                while not await running():  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-            assert not task.done()
-            task.cancel()
+        async def work() -> Tokens:
+            found = await calls.given_up(backend, {**self.ENDLESS, "n": choices, "temperature": 1}, 20 * choices)
             await until_none(running)
+            return found
 
-        run(work())
+        found = run(work())
+        assert found.input == run(whole(backend, chat(max_tokens=1))).tokens.input
+        assert 20 * choices <= found.output < 1500 * choices
 
     def test_what_waits_for_a_place_is_taken_back(
         self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run

@@ -59,6 +59,24 @@ class Requests(RuleBasedStateMachine):
             self.running.append((claim, key, model, self.day, most))
 
     @precondition(lambda self: self.running)
+    @rule(data=st.data(), more=st.integers(0, 600))
+    def extend(self, data: st.DataObject, more: int) -> None:
+        number = data.draw(st.integers(0, len(self.running) - 1))
+        claim, key, model, day, most = self.running[number]
+        month = first_day(day)
+        end = next(later for later in range(month + 1, month + 40) if first_day(later) == later)
+        in_day = self.taken(key, model, day, day + 1)
+        in_month = self.taken(key, model, month, end)
+        fits = key == "mobile" or (in_day + more <= DAY_LIMIT and in_month + more <= MONTH_LIMIT)
+        try:
+            claim.extend(more / BILLION)
+        except BudgetReached:
+            assert not fits
+        else:
+            assert fits
+            self.running[number] = (claim, key, model, day, most + more)
+
+    @precondition(lambda self: self.running)
     @rule(data=st.data(), share=st.floats(0, 1))
     def settle(self, data: st.DataObject, share: float) -> None:
         number = data.draw(st.integers(0, len(self.running) - 1))
@@ -200,6 +218,32 @@ def test_others_know_what_is_spent_and_reserved_after_a_flush_of_both(place: Pla
         there.reserve("reports", "assistant", 9.0)
         with pytest.raises(BudgetReached, match=r"\$0 is left"):
             there.reserve("reports", "assistant", 0.01)
+        await here.close()
+        await there.close()
+
+    asyncio.run(check())
+
+
+def test_what_runs_longer_counts_for_others_too_whatever_it_passes(place: Place) -> None:
+    async def check() -> None:
+        budget = [Budget(dollars_per_day=1.0)]
+        here, there = ledger(place, budget), ledger(place, budget)
+        await here.start()
+        await there.start()
+        stream = here.reserve("reports", "assistant", 0.5)
+        with pytest.raises(BudgetReached, match=r"\$0\.5 is left"):
+            stream.extend(0.75)
+        for _ in range(3):
+            stream.extend(0.5, anyway=True)
+        with pytest.raises(BudgetReached, match=r"\$0 is left"):
+            here.reserve("reports", "assistant", 0.1)
+        await here.flush()
+        await there.flush()
+        with pytest.raises(BudgetReached):
+            there.reserve("reports", "assistant", 0.1)
+        stream.settle(use(dollars=0.25))
+        stream.extend(0.5, anyway=True)
+        here.reserve("reports", "assistant", 0.75)
         await here.close()
         await there.close()
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from serve.llm.backend import Operation, Tokens
 from serve.llm.deployed.channel.frames import HEAD, Frame, Kind, Reader, call_frame, called, message_frame, message_of
-from serve.llm.deployed.messages import Chunks, Full, Message, Refused, Whole
+from serve.llm.deployed.messages import Chunks, Full, Message, Progress, Refused, Whole
 from serve.llm.deployed.room import Room
 
 NUMBERS = st.integers(0, 2**32 - 1)
 COUNTS = st.integers(0, 2**53)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Chunks, st.binary(), st.builds(Tokens, COUNTS, COUNTS, COUNTS), st.text()),
+    st.builds(Progress, st.builds(Tokens, COUNTS, COUNTS, COUNTS)),
     st.builds(Whole, st.binary(), st.text()),
     st.builds(Refused, st.integers(400, 599), st.none() | st.text(), st.text(), st.none() | st.text()),
     st.builds(Full, COUNTS),
@@ -43,7 +44,7 @@ class TestFrames:
     def test_a_call_is_what_it_was(self, operation: Operation, body: bytes) -> None:
         assert called(call_frame(1, operation, body)) == (operation, body)
 
-    @pytest.mark.parametrize("kind", [0, 9, 255])
+    @pytest.mark.parametrize("kind", [0, 10, 255])
     def test_what_is_no_frame_is_said(self, kind: int) -> None:
         with pytest.raises(ValueError, match="is not a valid Kind"):
             Reader().feed(HEAD.pack(1, kind, 0))

@@ -8,9 +8,13 @@ import threading
 
 import pytest
 
+from serve.gateway.errors import ServeError
+from serve.llm.backend import Completed, Tokens, Work
 from serve.llm.deployed import backend as module
 from serve.llm.deployed.backend import DeployedBackend
+from serve.llm.deployed.calls import Call, ReplicaGone
 from serve.llm.deployed.generations import State
+from serve.llm.deployed.messages import Message, Progress, Whole
 
 
 def test_what_was_found_after_nobody_waited_any_more_is_not_taken_for_what_is_now(
@@ -39,3 +43,50 @@ def test_what_was_found_after_nobody_waited_any_more_is_not_taken_for_what_is_no
         assert not await backend.ready()
 
     asyncio.run(check())
+
+
+class Says(Call):
+    """These messages, and then nothing more until it is cancelled."""
+
+    def __init__(self, *messages: Message | ServeError) -> None:
+        super().__init__("own")
+        self._messages = [*messages]
+        self.stopped = False
+
+    async def _said(self) -> Message | ServeError | None:
+        if not self._messages:
+            await asyncio.sleep(60)
+        return self._messages.pop(0)
+
+    def _stop(self) -> None:
+        self.stopped = True
+
+
+def backend_of(monkeypatch: pytest.MonkeyPatch, *calls: Call) -> DeployedBackend:
+    made, left = DeployedBackend("own", "vllm-own", application="default"), [*calls]
+    monkeypatch.setattr(made, "_call", lambda *_: left.pop(0))
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0)
+    return made
+
+
+def test_what_a_call_takes_is_known_until_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, work = Says(Progress(Tokens(7, 1)), Progress(Tokens(7, 4))), Work()
+
+    async def check() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await backend_of(monkeypatch, call).run("chat", {}, work)
+
+    asyncio.run(check())
+    assert call.stopped
+    assert work.tokens == Tokens(7, 4)
+
+
+def test_an_answer_that_was_only_begun_is_made_by_another_replica_where_the_first_one_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = Says(Progress(Tokens(7, 1)), ReplicaGone("own"))
+    answer = Whole(b'{"usage": {"prompt_tokens": 7, "completion_tokens": 2}}')
+    found = asyncio.run(backend_of(monkeypatch, gone, Says(Progress(Tokens(7, 1)), answer)).run("chat", {}))
+    assert isinstance(found, Completed)
+    assert found.tokens == Tokens(7, 2)

@@ -16,6 +16,7 @@ from serve.llm.ledger.cost import (
     AcceleratorTime,
     TokenPricing,
     dollars_of_tokens,
+    guessed,
     guessed_input,
     most_dollars,
 )
@@ -120,6 +121,26 @@ def test_several_gateways_never_count_an_accelerator_s_time_twice(
     clock = Seconds()
     shares = replayed(requests, [AcceleratorTime(replicas, gateways, clock) for _ in range(gateways)], clock)
     assert sum(shares) <= at_work(requests, replicas) + 1e-6
+
+
+def test_gateways_that_come_and_go_share_the_time_from_then_on() -> None:
+    clock = Seconds()
+    time = AcceleratorTime(1, 4, clock)
+    share = time.begin()
+    clock.now = 100.0
+    time.shared_by(1)
+    clock.now = 200.0
+    time.shared_by(2)
+    clock.now = 300.0
+    assert share.end() == pytest.approx(25 + 100 + 50)
+
+
+def test_a_whole_answer_that_was_given_up_is_guessed_by_its_time_and_its_bound() -> None:
+    body = {"messages": [{"role": "user", "content": "a" * 400}]}
+    assert guessed(body, 0.0) == Tokens(guessed_input(body), 0)
+    assert guessed(body, 20.0).output == 2000
+    assert guessed({**body, "max_tokens": 50}, 20.0).output == 50
+    assert guessed({"input": "a text"}, 20.0).output == 0
 
 
 def test_gateways_with_as_many_requests_each_count_all_of_it() -> None:

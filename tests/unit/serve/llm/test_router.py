@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -23,129 +20,11 @@ from serve.gateway.errors import (
     ServeError,
     Unavailable,
 )
-from serve.llm.backend import Completed, Stream, Tokens
-from serve.llm.prompts.lookup import PromptNotFound, Prompts
-from serve.llm.router import Priced, Router
-from serve.llm.settings import LanguageModel, PromptSettings, Route
-from serve.llm.use import Use
-from training.prompts import Address, PromptVersion
-from training.registry import VersionNotFound
-
-CALLER = Caller("k1", "reports", models=("small", "large"))
-DOCUMENT = {"object": "chat.completion"}
-
-
-class Chunks:
-    """A stream of three chunks, or of one and an error."""
-
-    def __init__(self, error: ServeError | None) -> None:
-        self._left = 1 if error else 3
-        self._error = error
-        self.tokens = Tokens()
-        self.version: str | None = None
-        self.closed = 0
-
-    def __aiter__(self) -> Chunks:
-        return self
-
-    async def __anext__(self) -> Mapping[str, Any]:
-        if not self._left:
-            if self._error:
-                raise self._error
-            raise StopAsyncIteration
-        self._left -= 1
-        self.tokens = Tokens(5, self.tokens.output + 1)
-        return {"n": self.tokens.output}
-
-    async def aclose(self) -> None:
-        self.closed += 1
-
-
-@dataclass
-class Fake:
-    """A backend that answers, or fails as it is told."""
-
-    name: str
-    error: Exception | None = None
-    mid: ServeError | None = None
-    able: bool = True
-    version: str | None = None
-    asked: list[Mapping[str, Any]] = field(default_factory=list)
-    streams: list[Chunks] = field(default_factory=list)
-
-    async def ready(self) -> bool:
-        return self.able
-
-    async def run(self, operation: str, body: Mapping[str, Any]) -> Completed | Stream:
-        self.asked.append(body)
-        await asyncio.sleep(0)
-        if self.error is not None:
-            raise self.error
-        if body.get("stream"):
-            self.streams.append(Chunks(self.mid))
-            self.streams[-1].version = self.version
-            return self.streams[-1]
-        return Completed(DOCUMENT, Tokens(3, 2), self.version)
-
-    async def close(self) -> None:
-        self.able = False
-
-
-class ByTokens:
-    def most(self, operation: str, body: Mapping[str, Any]) -> float:
-        return 1.0
-
-    def begin(self) -> ByTokens:
-        return self
-
-    def dollars(self, tokens: Tokens) -> float:
-        return tokens.input * 0.1 + tokens.output
-
-
-@dataclass
-class Book:
-    """A ledger that may refuse one backend's requests after another."""
-
-    refusals: int = 0
-    uses: list[Use] = field(default_factory=list)
-    reserved: list[tuple[str, str, float]] = field(default_factory=list)
-
-    def reserve(
-        self,
-        key: str,
-        model: str,
-        most_dollars: float,
-        request_id: str = "",
-        prompt: str = "",
-        prompt_version: str = "",
-    ) -> Book:
-        if self.refusals:
-            self.refusals -= 1
-            raise BudgetReached("key reports", "$1 a day", "tomorrow")
-        self.reserved.append((key, model, most_dollars))
-        return self
-
-    def settle(self, use: Use) -> None:
-        self.uses.append(use)
-
-
-def find(address: Address) -> PromptVersion:
-    if address.name != "greeting":
-        raise VersionNotFound(f"no prompt {address}")
-    return PromptVersion("greeting", "3", "Greet {{name}}.", "", datetime.now(UTC))
-
-
-def router(*backends: Fake, routes: Sequence[Route] | None = None, book: Book | None = None, seed: int = 1) -> Router:
-    found = routes or [Route(backend=each.name, priority=at) for at, each in enumerate(backends)]
-    models = {"small": LanguageModel(routes=tuple(found)), "other": LanguageModel(routes=tuple(found))}
-    priced = {each.name: Priced(each, ByTokens()) for each in backends}
-    prompts = Prompts(find, PromptSettings())
-    return Router(models, priced, book or Book(), prompts, chance=random.Random(seed))
-
-
-def run(made: Router, context: RequestContext | None = None, **body: Any) -> Completed | Stream:
-    given = {"model": "small", "messages": [], **body}
-    return asyncio.run(made.run("chat", given, context or RequestContext(CALLER), "r1"))
+from serve.llm.backend import Completed, Stream, Tokens, Work
+from serve.llm.prompts.lookup import PromptNotFound
+from serve.llm.router import Router
+from serve.llm.settings import Route
+from tests.unit.serve.llm.routed import CALLER, DOCUMENT, Book, Fake, router, run
 
 
 def test_the_names_are_those_that_the_caller_may_use() -> None:
@@ -307,7 +186,7 @@ def test_an_error_in_mid_stream_is_raised_and_written_down_and_no_other_backend_
 
 def test_a_request_that_is_cancelled_is_written_down() -> None:
     class Hangs(Fake):
-        async def run(self, operation: str, body: Mapping[str, Any]) -> Completed | Stream:
+        async def run(self, operation: str, body: Mapping[str, Any], work: Work | None = None) -> Completed | Stream:
             await asyncio.sleep(60)
             raise AssertionError
 
