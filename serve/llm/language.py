@@ -80,6 +80,7 @@ class Language:
 
     def shared_by(self, gateways: int) -> None:
         """So many ingress replicas are there."""
+        self._ledger.shared_by(gateways)
         for priced in self.backends.values():
             if priced.shared is not None:
                 priced.shared.shared_by(gateways)

@@ -120,6 +120,7 @@ class Router:
         reservation = self._ledger.reserve(
             context.caller.account, str(context.model), most, request_id, context.prompt, context.prompt_version
         )
+        await reservation.confirm()
         account = _Account(priced, reservation, most, operation, context, request_id)
         context.version = route.backend
         work = Work(again=account.again)

@@ -36,6 +36,14 @@ class Use:
 class Reservation(Protocol):
     """Dollars that a running request may come to."""
 
+    async def confirm(self) -> None:
+        """Wait, where a budget is nearly spent, for what others took of it: before the request is worked on.
+
+        Raises:
+            BudgetReached: nothing is reserved any more.
+        """
+        ...
+
     def extend(self, dollars: float, *, anyway: bool = False) -> None:
         """It may come to so much more. ``anyway``: whatever budget it passes, since it is under way.
 

@@ -2,7 +2,10 @@
 
 All in memory and in whole billionths of a dollar, so that a sum that is added to and taken from for weeks is exact.
 One process never lets a budget be passed, as long as no request comes to more than was reserved for it. Of others,
-it knows what the store told at the last exchange: see ``docs/usage.md`` for how far several may pass a budget together.
+it knows what the store told at the last exchange, so near a budget's end a request waits for one: exchanges come one
+after another, and of two processes the later one sees what the earlier has reserved. Far from it none waits: as long
+as what each let in since its last exchange, let in by all, is less than a quarter of what was left then. See
+``docs/usage.md`` for how far several may pass a budget together all the same.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ ENDLESS = 2**100
 MOST_ACCOUNTS = 10_000
 """Those that hold nothing are forgotten above this; a key's may be made anew at any time."""
 
+FAR = 4
+"""Of what is left of a budget, one part in so many may be given away by all processes before they hear of each other."""
+
 EPOCH = date(1970, 1, 1).toordinal()
 
 Span = Literal["day", "month"]
@@ -46,7 +52,8 @@ class Period:
     """A day or a month of a budget, from the day ``first`` to before ``end``.
 
     ``seen``: what the store told, with what others reserved. ``now``: settled here since; ``leaving``: settled here,
-    and on its way to the store. ``reserved``: here.
+    and on its way to the store. ``reserved``: here; ``told``: as much of it as others know, or hear of just now
+    (``telling``).
     """
 
     first: int
@@ -55,10 +62,17 @@ class Period:
     now: int = 0
     leaving: int = 0
     reserved: int = 0
+    told: int = 0
+    telling: int = 0
 
     @property
     def taken(self) -> int:
         return self.seen + self.now + self.leaving + self.reserved
+
+    @property
+    def known(self) -> int:
+        """Of what is taken, what others know."""
+        return self.seen + self.told
 
 
 @dataclass(slots=True)
@@ -130,6 +144,20 @@ class Claim:
         if self._bounds:
             self._budgets.hold(self._place, amount)
 
+    def near(self, processes: int) -> bool:
+        """Whether a budget may be passed by this where so many processes each let in as much at the same moment."""
+        return any(
+            (bound.period.taken - bound.period.known) * processes > (bound.limit - bound.period.known) // FAR
+            for bound in self._bounds
+        )
+
+    def check(self) -> None:
+        """Raises: BudgetReached: by what others have spent and reserved it would be passed."""
+        key, model, _ = self._place
+        for bound in self._bounds:
+            if bound.period.taken > bound.limit:
+                raise _reached(key, model, bound, self._amount, reserved=True)
+
     def settle(self, dollars: float) -> None:
         """Once: what it came to takes the place of what was reserved, in the periods in which it was."""
         spent = billionths(dollars)
@@ -173,6 +201,7 @@ class Budgets:
         """What was settled until now is on its way to the store. Where it does not get there, it is so again."""
         for period in self._periods():
             period.leaving, period.now = period.leaving + period.now, 0
+            period.telling = period.reserved
 
     def adopt(self, spent: Spending) -> None:
         """All that had left got there, and this is what the store has now."""
@@ -184,6 +213,7 @@ class Budgets:
         for pair, account in self._accounts.items():
             for bound in account.bounds:
                 bound.period.leaving = 0
+                bound.period.told = bound.period.telling
             account.see(self._seen.get(pair, {}))
 
     def _account(self, key: str, model: str, day: int) -> Account:
@@ -221,8 +251,9 @@ def _limits(span: Span, day: int) -> tuple[int, int]:
     return first.toordinal() - EPOCH, after.toordinal() - EPOCH
 
 
-def _reached(key: str, model: str, bound: Bound, amount: int) -> BudgetReached:
-    left = max(0, bound.limit - bound.period.taken)
+def _reached(key: str, model: str, bound: Bound, amount: int, *, reserved: bool = False) -> BudgetReached:
+    """``reserved``: the amount is in what is taken."""
+    left = max(0, bound.limit - bound.period.taken + (amount if reserved else 0))
     limit = (
         f"${_plain(bound.limit)} a {bound.span} (${_plain(left)} is left, this request may come to "
         f"{'more than can be said' if amount >= ENDLESS else f'${_plain(amount)}'})"

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,10 +28,11 @@ TORN = "torn.txt"
 LARGEST_BYTES = 4 * 2**20
 """Of a journal, before another takes its place."""
 
-BEGAN, ENDED = b"B", b"E"
+BEGAN, ENDED, RELEASED = b"B", b"E", b"R"
 
 _BEGAN = TypeAdapter(Began)
 _ENTRY = TypeAdapter(Entry)
+_NAME = TypeAdapter(str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,10 @@ def contents(data: bytes) -> Contents:
                 entry = _ENTRY.validate_json(line[1:])
                 found.ended.append(entry)
                 gone.add(entry.id)
+            elif line[:1] == RELEASED:
+                gone.add(_NAME.validate_json(line[1:]))
             else:
-                found.torn.append(Torn(line, "neither a beginning nor an end"))
+                found.torn.append(Torn(line, "neither a beginning nor an end of a request"))
         except ValidationError as error:
             found.torn.append(Torn(line, one_line(error.errors(include_url=False, include_input=False)[0]["msg"])))
     for name in gone:
@@ -117,6 +121,10 @@ class Journal:
     def ended(self, entry: Entry) -> bool:
         """Whether it is written."""
         return self._append(ENDED, _ENTRY, entry)
+
+    def released(self, name: str) -> bool:
+        """It was not let in after all. Whether it is written."""
+        return self._append(RELEASED, _NAME, name)
 
     def renew(self, running: Iterable[Began], pending: Iterable[Entry]) -> None:
         """Begin another file with what still counts, in place of this one."""
@@ -157,11 +165,11 @@ class Journal:
         made.rename(path)
         return file, path
 
-    def _append(self, kind: bytes, adapter: TypeAdapter[Began] | TypeAdapter[Entry], record: Began | Entry) -> bool:
+    def _append(self, kind: bytes, adapter: TypeAdapter[Any], record: Began | Entry | str) -> bool:
         if self._file is None:
             return False
         try:
-            line = b"%b%b%b\n" % (b"\n" if self._torn else b"", kind, adapter.dump_json(record))  # type: ignore[arg-type]
+            line = b"%b%b%b\n" % (b"\n" if self._torn else b"", kind, adapter.dump_json(record))
             written = os.write(self._file, line)
             self.size += written
             self._torn = written < len(line)

@@ -23,6 +23,9 @@ TAKE_OVER_SECONDS = 30.0
 MOST_PENDING = 20_000
 """Uses that are kept in memory while the store can't be written. Beyond it the journal alone has them."""
 
+LEAST_PROCESSES = 2
+"""Where there is one, another may take its place, and both are there for a while."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -53,7 +56,9 @@ class UsageLedger:
         self._pending: list[Entry] = []
         self._overflown = False
         self._failing = False
+        self._processes = LEAST_PROCESSES
         self._flushing = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> Taken:
@@ -91,6 +96,33 @@ class UsageLedger:
         self._journal.began(began)
         return UsageReservation(self, began, claim)
 
+    def shared_by(self, processes: int) -> None:
+        """So many write to it just now."""
+        self._processes = max(processes, LEAST_PROCESSES)
+
+    async def confirm(self, began: Began, claim: Claim) -> None:
+        """Where a budget is nearly spent: hear what others took of it, and take the reservation back if it is too much.
+
+        Raises:
+            BudgetReached: nothing is reserved any more.
+        """
+        if self._failing or not claim.near(self._processes):
+            return
+        try:
+            # With what is reserved now, which was not in the one that is under way.
+            await asyncio.shield(self._following_flush())
+            claim.check()
+        except LedgerError:
+            # As without others, until it can be written again. Who flushes has told it.
+            pass
+        except BaseException:
+            if self._running.pop(began.id, None) is not None:
+                claim.settle(0.0)
+                self._journal.released(began.id)
+                # Others have heard of it.
+                self._following_flush()
+            raise
+
     def extend(self, began: Began, claim: Claim, dollars: float, *, anyway: bool) -> None:
         running = self._running.get(began.id)
         if running is None:
@@ -118,22 +150,38 @@ class UsageLedger:
             LedgerError: the store can't be written now; nothing is lost by it.
         """
         async with self._flushing:
-            batch, self._pending = self._pending, []
-            overflown, self._overflown = self._overflown, False
-            if not batch and not overflown and not self._budgets:
-                return
-            held = self._budgets.held()
-            self._budgets.leave()
-            try:
-                spent = await asyncio.to_thread(self._exchange, batch, held, overflown)
-            except BaseException:
-                self._pending = batch + self._pending
-                self._overflown |= overflown
-                raise
-            self._budgets.adopt(spent)
-            # What is too much for memory is in the journal alone.
-            if self._journal.size > LARGEST_BYTES and not self._overflown:
-                self._journal.renew(self._running.values(), self._pending)
+            await self._flush()
+
+    def _following_flush(self) -> asyncio.Task[None]:
+        """One serves all that wait for it."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._flush_next())
+            # Whoever waited for it may have gone.
+            self._next.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._next
+
+    async def _flush_next(self) -> None:
+        async with self._flushing:
+            self._next = None
+            await self._flush()
+
+    async def _flush(self) -> None:
+        batch, self._pending = self._pending, []
+        overflown, self._overflown = self._overflown, False
+        if not batch and not overflown and not self._budgets:
+            return
+        held = self._budgets.held()
+        self._budgets.leave()
+        try:
+            spent = await asyncio.to_thread(self._exchange, batch, held, overflown)
+        except BaseException:
+            self._pending = batch + self._pending
+            self._overflown |= overflown
+            raise
+        self._budgets.adopt(spent)
+        # What is too much for memory is in the journal alone.
+        if self._journal.size > LARGEST_BYTES and not self._overflown:
+            self._journal.renew(self._running.values(), self._pending)
 
     async def close(self) -> None:
         """Bring everything to the store. What still runs, or can't be brought there, is left for the next start."""
@@ -145,7 +193,7 @@ class UsageLedger:
         try:
             await self.flush()
             # Streams that are cut off by a stop end meanwhile.
-            while self._pending or self._overflown:
+            while self._pending or self._overflown or self._next is not None:
                 await self.flush()
             if not self._running:
                 await asyncio.to_thread(self._store.write, [], self._process)
@@ -211,6 +259,9 @@ class UsageReservation:
         self._began = began
         self._claim = claim
 
+    async def confirm(self) -> None:
+        await self._ledger.confirm(self._began, self._claim)
+
     def extend(self, dollars: float, *, anyway: bool = False) -> None:
         self._ledger.extend(self._began, self._claim, dollars, anyway=anyway)
 
@@ -223,6 +274,9 @@ class NoLedger:
 
     async def start(self) -> Taken:
         return Taken()
+
+    def shared_by(self, processes: int) -> None:
+        pass
 
     def reserve(
         self,
@@ -240,6 +294,9 @@ class NoLedger:
 
 
 class NoReservation:
+    async def confirm(self) -> None:
+        pass
+
     def extend(self, dollars: float, *, anyway: bool = False) -> None:
         pass
 

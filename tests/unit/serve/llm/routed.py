@@ -96,13 +96,15 @@ class ByTokens:
 
 @dataclass
 class Book:
-    """A ledger that may refuse one backend's requests after another, or more than was reserved."""
+    """A ledger that may refuse one backend's requests after another, at once or when it has heard of others, or
+    more than was reserved."""
 
     refusals: int = 0
     uses: list[Use] = field(default_factory=list)
     reserved: list[tuple[str, str, float]] = field(default_factory=list)
     extended: list[float] = field(default_factory=list)
     refuses_more: bool = False
+    unconfirmed: int = 0
 
     def reserve(
         self,
@@ -118,6 +120,11 @@ class Book:
             raise BudgetReached("key reports", "$1 a day", "tomorrow")
         self.reserved.append((key, model, most_dollars))
         return self
+
+    async def confirm(self) -> None:
+        if self.unconfirmed:
+            self.unconfirmed -= 1
+            raise BudgetReached("key reports", "$1 a day", "tomorrow")
 
     def extend(self, dollars: float, *, anyway: bool = False) -> None:
         if self.refuses_more and not anyway:

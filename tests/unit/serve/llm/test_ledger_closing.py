@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from typing import Any
 
@@ -16,7 +15,7 @@ from serve.llm.ledger.journal import Taken
 from serve.llm.ledger.ledger import UsageLedger
 from serve.llm.settings import Budget
 from tests.ledgers import Place
-from tests.unit.serve.llm.uses import ledger, use
+from tests.unit.serve.llm.uses import ledger, release, use
 
 DAILY = [Budget(dollars_per_day=1.0)]
 
@@ -29,13 +28,6 @@ def requests(place: Place) -> int:
 def spend(kept: UsageLedger, uses: int = 1) -> None:
     for _ in range(uses):
         kept.reserve("reports", "assistant", 1.0).settle(use())
-
-
-def release(kept: UsageLedger) -> None:
-    """Give up its journal's lock, as its process does when it ends."""
-    kept._journal._file, file = None, kept._journal._file
-    assert file is not None
-    os.close(file)
 
 
 class Held:

@@ -79,6 +79,13 @@ def test_what_a_budget_has_no_room_to_try_again_goes_to_the_next_route_and_count
     ]
 
 
+def test_what_others_had_taken_meanwhile_goes_to_the_next_route_unasked() -> None:
+    dear, own, book = Fake("dear"), Fake("own"), Book(unconfirmed=1)
+    run(router(dear, own, book=book))
+    assert dear.asked == []
+    assert [use.backend for use in book.uses] == ["own"]
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_model_that_this_account_has_not_is_asked_for_by_the_next_route(status: int) -> None:
     own = Fake("own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -45,3 +46,10 @@ def ledger(place: Place, budgets: Sequence[Budget] = (), clock: Clock | None = N
     """One that flushes when it is told to."""
     given.setdefault("on_problem", lambda problem: None)
     return UsageLedger(place.store(), budgets, flush_seconds=3600, clock=clock or Clock(), **given)
+
+
+def release(kept: UsageLedger) -> None:
+    """Give up its journal's lock, as its process does when it ends."""
+    kept._journal._file, file = None, kept._journal._file
+    assert file is not None
+    os.close(file)
