@@ -29,7 +29,7 @@ MOST_ACCOUNTS = 10_000
 """Those that hold nothing are forgotten above this; a key's may be made anew at any time."""
 
 FAR = 4
-"""Of what is left of a budget, one part in so many may be given away by all processes before they hear of each other."""
+"""Of what is left of a budget one part in so many may be given away by all processes before they hear of each other."""
 
 EPOCH = date(1970, 1, 1).toordinal()
 
