@@ -249,6 +249,10 @@ class RateLimited(ServeError):
         return ((b"retry-after", str(max(1, math.ceil(self.args[2]))).encode("ascii")),)
 
 
+NO_RETRY = ((b"x-should-retry", b"false"),)
+"""OpenAI's clients retry each 429 that does not say so."""
+
+
 class BudgetReached(ServeError):
     """A budget of the key or of the model would be passed.
 
@@ -262,6 +266,10 @@ class BudgetReached(ServeError):
 
     def __init__(self, whose: str, limit: str, until: str) -> None:
         super().__init__(whose, limit, until)
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return NO_RETRY
 
     def __str__(self) -> str:
         whose, limit, until = self.args
@@ -317,6 +325,8 @@ class BackendError(ServeError):
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        if self.openai_code == BudgetReached.openai_code:
+            return NO_RETRY
         return ((b"retry-after", b"1"),) if self.status in (429, 503) else ()
 
     def __str__(self) -> str:

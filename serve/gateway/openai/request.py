@@ -5,6 +5,7 @@ Everything else is the backend's to judge, in whose terms the rest is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,12 @@ from serve.llm.backend import MOST_INPUTS, Operation
 
 DEEPEST = 64
 """Arrays and objects within each other."""
+
+MOST_NUMBERS = 2**19
+MOST_VALUES = 100_000
+"""Texts, arrays, objects and names in a body, and the numbers beside them: each is looked at while all others wait."""
+
+NUMBERS = frozenset({int, float, bool, type(None)})
 
 LONGEST_NAME = 256
 
@@ -62,24 +69,35 @@ def _object(call: Call) -> dict[str, Any]:
     except UnsupportedMediaType as error:
         # A 400, as of OpenAI.
         raise MalformedRequest(str(error)) from error
-    _check_depth(document)
+    _check_size(document)
     if type(document) is not dict:
         raise MalformedRequest(f"the body: expected an object, got {shown(document)}")
     return document
 
 
-def _check_depth(document: object) -> None:
+def _check_size(document: object) -> None:
     level: list[Any] = [[document]]
+    numbers = values = 0
     for _ in range(DEEPEST + 1):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if type(parent) is dict else parent)
-            if type(child) is dict or type(child) is list
-        ]
+        below: list[Any] = []
+        for parent in level:
+            others = [child for child in _children(parent) if type(child) not in NUMBERS]
+            numbers += len(parent) - len(others)
+            values += len(others) + (len(parent) if type(parent) is dict else 0)
+            if numbers > MOST_NUMBERS or values > MOST_VALUES:
+                raise MalformedRequest(
+                    f"the body: expected at most {MOST_VALUES} texts, names, arrays and objects and {MOST_NUMBERS} "
+                    "numbers, got more"
+                )
+            below += [child for child in others if type(child) is dict or type(child) is list]
+        level = below
         if not level:
             return
     raise MalformedRequest(f"the body: expected at most {DEEPEST} arrays and objects within each other, got more")
+
+
+def _children(parent: Any) -> Iterable[Any]:
+    return parent.values() if type(parent) is dict else parent
 
 
 def _model(document: dict[str, Any]) -> str:

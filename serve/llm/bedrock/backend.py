@@ -55,10 +55,12 @@ class BedrockBackend:
         asked = request.chat(body, self._settings.guardrail)
         # A client's name for it, and not the profile or the account's number that may be in ours.
         model = str(body.get("model") or self._name)
+        named = isinstance(body.get("tool_choice"), Mapping)
         if body.get("stream"):
 
             async def begun(region: str) -> Answering:
-                return await self._begun(region, asked, Chunks(model, functools.partial(guessed_input, body)))
+                chunks = Chunks(model, functools.partial(guessed_input, body), named=named)
+                return await self._begun(region, asked, chunks)
 
             answering = await self._attempts(work, lambda _: Tokens(guessed_input(body))).answer(begun)
             answering.before = work.tokens
@@ -67,7 +69,7 @@ class BedrockBackend:
         async def whole(region: str) -> Completed:
             document, _ = await self._connection.whole(region, "converse", asked, self._settings.answer_seconds)
             try:
-                return reply.completed(document, model)
+                return reply.completed(document, model, named=named)
             except BackendError as error:
                 raise Failure(error, Again.NOWHERE, read=True, took=reply.told(document)) from error
 

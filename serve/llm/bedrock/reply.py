@@ -31,11 +31,16 @@ FINISHES: Mapping[str, str] = {
 MALFORMED = ("malformed_model_output", "malformed_tool_use")
 
 
-def finish(reason: object) -> str:
-    """Raises: BackendError: what the model gave is not an answer."""
+def finish(reason: object, *, named: bool) -> str:
+    """``named``: a tool had to be called by its name, which ends an answer as a text does.
+
+    Raises:
+        BackendError: what the model gave is not an answer.
+    """
     if reason in MALFORMED:
         raise BackendError(502, "server_error", f"the model's answer can't be read: {reason}")
-    return FINISHES.get(str(reason), "stop")
+    found = FINISHES.get(str(reason), "stop")
+    return "stop" if named and found == "tool_calls" else found
 
 
 def tokens(usage: Mapping[str, Any]) -> Tokens:
@@ -63,8 +68,8 @@ def usage_of(used: Tokens) -> dict[str, Any]:
     }
 
 
-def completed(answer: Mapping[str, Any], model: str) -> Completed:
-    """Of Converse's answer. Raises: BackendError, of 502."""
+def completed(answer: Mapping[str, Any], model: str, *, named: bool = False) -> Completed:
+    """Of Converse's answer. ``named``: see :func:`finish`. Raises: BackendError, of 502."""
     try:
         message = answer["output"]["message"]
         used = tokens(answer["usage"])
@@ -78,7 +83,7 @@ def completed(answer: Mapping[str, Any], model: str) -> Completed:
                     "index": 0,
                     "message": _message(message["content"]),
                     "logprobs": None,
-                    "finish_reason": finish(answer["stopReason"]),
+                    "finish_reason": finish(answer["stopReason"], named=named),
                 }
             ],
             "usage": usage_of(used),
@@ -124,7 +129,8 @@ class Chunks:
     since a delta may have several.
     """
 
-    def __init__(self, model: str, guessed_input: Callable[[], int]) -> None:
+    def __init__(self, model: str, guessed_input: Callable[[], int], *, named: bool = False) -> None:
+        self._named = named
         self._head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion.chunk",
@@ -180,7 +186,7 @@ class Chunks:
         if name == "messageStart":
             return self._start()
         if name == "messageStop":
-            ended = finish(event["stopReason"])
+            ended = finish(event["stopReason"], named=self._named)
             self._finished = True
             return [*self._start(), self._chunk({}, ended)]
         if name == "metadata":

@@ -9,41 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from serve.llm.huggingface import schema_check
+from serve.llm.deployed.schema_check import LIMITS
+from serve.llm.deployed.schemas import KEPT, TRIED_AT_ONCE, Part, SchemasUntried, faults, said_of
 from serve.llm.huggingface.generation import GenerationFailed
 from serve.llm.huggingface.refusals import Rejected, rejected
-from serve.llm.huggingface.schema_check import LIMITS
 
 logger = logging.getLogger("ray.serve")
-
-TRIED_AT_ONCE = 2
-
-KEPT = 32
-"""Of what was tried last: a client sends the same schemas with each request."""
-
-PLACE = re.compile(r"at \d+\(\d+\): (?:failed to compile JSON schema: )?|\n\s*\d+ \| .*|<non-verbose/>", re.DOTALL)
-"""What llguidance says of where in a grammar something is, which is none of the client's."""
-
-STUCK_SECONDS = 60
-"""Of a process whose time is bounded: it gets none."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Something that is tried: a JSON Schema, or a grammar in Lark. ``param``: what a client calls it."""
-
-    kind: Literal["schema", "grammar"]
-    param: str
-    text: str
 
 
 class Grammars:
@@ -111,30 +87,14 @@ def fault(parts: Sequence[Part]) -> Rejected | None:
         GenerationFailed: they can't be tried.
     """
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", schema_check.__file__],
-            input=json.dumps([(part.kind, part.text) for part in parts]),
-            capture_output=True,
-            text=True,
-            timeout=STUCK_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GenerationFailed(f"schemas can't be tried: {error}") from error
-    said: list[str] = [json.loads(line) for line in done.stdout.splitlines()]
-    for part, wrong in zip(parts, said, strict=False):
-        if wrong:
-            return _cannot(part, wrong)
-    if done.returncode < 0 and len(said) < len(parts):
-        return _cannot(parts[len(said)], "it takes too long, or too much memory")
-    if len(said) < len(parts):
-        raise GenerationFailed(f"schemas can't be tried: {done.stderr[-500:]}")
-    return None
+        found = faults(parts)
+    except SchemasUntried as error:
+        raise GenerationFailed(str(error)) from error
+    return None if found is None else _cannot(*found)
 
 
 def _cannot(part: Part, reason: str) -> Rejected:
-    said = " ".join(PLACE.sub("", reason).split())
-    return rejected(part.param, f"is no JSON Schema: {said}" if part.kind == "schema" else f"can't be held: {said}")
+    return rejected(part.param, said_of(part, reason))
 
 
 def json_of(schema: dict[str, Any], *, strict: bool) -> str:

@@ -15,7 +15,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.messages import Refused
 from serve.llm.deployed.refusals import MOST_CHOICES, rejection
-from serve.llm.huggingface.grammars import Part, held
+from serve.llm.deployed.schemas import Part
+from serve.llm.huggingface.grammars import held
 from serve.llm.huggingface.refusals import Rejected, rejected
 from serve.llm.huggingface.tools import RequestModel, Tool, ToolUse, tool_use
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serve.llm.deployed.schemas import Part
 from serve.llm.huggingface.calls import BEGIN, END, head
-from serve.llm.huggingface.grammars import Part, json_of
+from serve.llm.huggingface.grammars import json_of
 from serve.llm.huggingface.refusals import rejected
 
 

@@ -231,7 +231,10 @@ def _most_input(body: Body) -> int:
                 left += part.keys()
                 left += part.values()
             case list() | tuple() as parts:
-                left += parts
+                # A text's tokens, of which there may be many.
+                others = [part for part in parts if type(part) is not int]
+                count += (len(parts) - len(others)) * MESSAGE_TOKENS
+                left += others
             case None | bool():
                 pass
             case _:

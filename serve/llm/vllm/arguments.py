@@ -34,6 +34,7 @@ OURS = frozenset(
         "tool-call-parser",
         "enable-auto-tool-choice",
         "distributed-executor-backend",
+        "structured-outputs-config",
         "config",
     }
 )
@@ -62,6 +63,8 @@ def environment(settings: Vllm, *, on_loopback: bool = False) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "VLLM_MAX_N_SEQUENCES": str(MOST_CHOICES),
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        # Which it does by tags that xgrammar alone can hold. Calls that must come are held by their schemas.
+        "VLLM_ENFORCE_STRICT_TOOL_CALLING": "0",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(round(settings.start_seconds)),
     }
     if is_folder(settings.model):
@@ -94,6 +97,8 @@ def _engine(settings: Vllm) -> Iterator[str]:
     yield f"--tensor-parallel-size={settings.tensor_parallel}"
     yield "--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching"
     yield "--enable-prompt-tokens-details"
+    # What schemas are tried with before they come to the engine.
+    yield '--structured-outputs-config={"backend": "guidance"}'
     if settings.tensor_parallel == 1:
         yield "--distributed-executor-backend=uni"
     else:

@@ -38,6 +38,8 @@ from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
 from serve.llm.vllm.refusals import refusal, without_value
+from serve.llm.vllm.request import misshapen, translated
+from serve.llm.vllm.schemas import STRICT, Schemas, strict
 
 EVENT = "data: "
 DONE = "[DONE]"
@@ -57,11 +59,14 @@ TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 """Of the call whose task this is. An aborted call reports no usage, and chunks may hold tokens back."""
 
 
-def _counted(engine: Any) -> Callable[..., AsyncIterator[Any]]:
+def _checked_and_counted(engine: Any, schemas: Schemas) -> Callable[..., AsyncIterator[Any]]:
+    """The engine's ``generate``, to which all of vLLM's own layer comes down."""
     generate, processor = engine.generate, engine.output_processor
 
     async def counting(prompt: Any, parameters: Any, request_id: str, **named: Any) -> AsyncIterator[Any]:
         tally = TALLY.get() or Tally()
+        if parameters.structured_outputs is not None:
+            await schemas.check(parameters.structured_outputs)
         if parameters.output_kind == RequestOutputKind.FINAL_ONLY:
             tally.unfinished[request_id] = _unfinished(processor, request_id)
         # Closed here and now, and not when it happens to be collected: that is what aborts it in the engine.
@@ -101,8 +106,9 @@ def _note(tally: Tally, output: Any) -> None:
 class VllmEngine:
     """See :class:`serve.llm.deployed.engine.Engine`. Made by :meth:`start`, on the event loop that it runs on."""
 
-    def __init__(self, engine: Any, state: Any) -> None:
+    def __init__(self, engine: Any, state: Any, schemas: Schemas) -> None:
         self._engine = engine
+        self._schemas = schemas
         self._models = state.openai_serving_models
         self._chat = getattr(state, "openai_serving_chat", None)
         self._completions = getattr(state, "openai_serving_completion", None)
@@ -131,16 +137,18 @@ class VllmEngine:
         engine: Any = AsyncLLM.from_vllm_config(
             config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[RayPrometheusStatLogger]
         )
-        engine.generate = _counted(engine)
+        schemas = Schemas()
+        engine.generate = _checked_and_counted(engine, schemas)
         state = State()
         await init_app_state(engine, state, arguments, await engine.get_supported_tasks())
-        return cls(engine, state)
+        return cls(engine, state, schemas)
 
     async def answer(
         self, operation: Operation, body: Body, tally: Tally
     ) -> Whole | Refused | AsyncIterator[str | Refused]:
         # Of the caller's task, which a stream is read in too.
         TALLY.set(tally)
+        STRICT.set(strict(body))
         try:
             return await self._answer(operation, body)
         except ValidationError as error:
@@ -160,6 +168,7 @@ class VllmEngine:
         await self._engine.check_health()
 
     def shutdown(self) -> None:
+        self._schemas.stop()
         self._engine.shutdown()
 
     async def load_adapter(self, name: str, folder: Path) -> None:
@@ -181,10 +190,10 @@ class VllmEngine:
         handler = {"chat": self._chat, "completions": self._completions, "embeddings": self._embeddings}[operation]
         if handler is None:
             return not_done(operation)
-        if (objected := objection(operation, body)) is not None:
+        if (objected := misshapen(operation, body) or objection(operation, body)) is not None:
             return objected
         # Two requests of one id would be mixed up, and clients don't choose the engine's.
-        request = REQUESTS[operation].validate_python({**body, "request_id": uuid.uuid4().hex})
+        request = REQUESTS[operation].validate_python({**translated(body), "request_id": uuid.uuid4().hex})
         if operation == "embeddings":
             if request.encoding_format not in JSON_ENCODINGS:
                 return Refused(400, "invalid_value", f"expected one of {JSON_ENCODINGS}", "encoding_format")

@@ -18,6 +18,7 @@ from serve.dataplane import DataPlane
 from serve.gateway import errors
 from serve.gateway.admission import Bounds
 from serve.gateway.asgi import build
+from serve.gateway.openai import request
 from serve.gateway.openai.request import DEEPEST
 from serve.gateway.transports import transports
 from tests.unit.serve.conftest import Client
@@ -133,8 +134,12 @@ def test_an_error_is_the_client_s_own_exception(
         if isinstance(error, errors.ServeError):
             assert str(error) in str(found.value)
             assert found.value.status_code == error.status
+        headers = found.value.response.headers
         if isinstance(error, errors.RateLimited):
-            assert found.value.response.headers["retry-after"] == "3"
+            assert headers["retry-after"] == "3"
+        if code == "insufficient_quota":
+            # Its clients try each other 429 again.
+            assert (headers["x-should-retry"], headers.get("retry-after")) == ("false", None)
     assert {line["reason"] for line in inn.lines()} == {
         type(error).__name__ if isinstance(error, errors.ServeError) else "InternalError"
     }
@@ -239,6 +244,10 @@ def nested(depth: int) -> bytes:
     return b'{"model": "small", "x": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
 
+def many(value: str, count: int) -> bytes:
+    return f'{{"model": "small", "metadata": [{",".join([value] * count)}]}}'.encode()
+
+
 @pytest.mark.parametrize(
     ("content", "media_type", "said"),
     [
@@ -273,6 +282,24 @@ def test_a_body_as_deep_as_may_be_and_a_large_one_are_read(local: tuple[House, C
     large = {**BODY, "user": "x" * 600_000}
     assert asking.post(CHAT, json=large, headers=KEY).status_code == 200
     assert made.plane.ran[-1][1] == large
+
+
+@pytest.mark.parametrize(
+    ("value", "most"), [("1", 300), ("null", 300), ("[]", 100), ('"a"', 100), ('{"a":1}', 50), ("[[1]]", 50)]
+)
+def test_a_body_of_more_values_than_can_be_looked_at_at_once_is_a_400(
+    local: tuple[House, Client], monkeypatch: pytest.MonkeyPatch, value: str, most: int
+) -> None:
+    monkeypatch.setattr(request, "MOST_NUMBERS", 300)
+    # And the body's own: its array of metadata, and two names.
+    monkeypatch.setattr(request, "MOST_VALUES", 105)
+    made, asking = local
+    json_type = {**KEY, "content-type": "application/json"}
+    assert asking.post(CHAT, content=many(value, most), headers=json_type).status_code == 200
+    response = asking.post(CHAT, content=many(value, most + 5), headers=json_type)
+    assert response.status_code == 400
+    assert "expected at most" in response.json()["error"]["message"]
+    assert len(made.plane.ran) == 1
 
 
 def test_paths_and_methods_that_are_not_there_have_openai_s_shape(local: tuple[House, Client]) -> None:

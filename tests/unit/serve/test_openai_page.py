@@ -27,7 +27,7 @@ from serve.gateway.errors import (
     Unavailable,
 )
 from serve.gateway.openai.problem import error_body
-from serve.gateway.openai.request import DEEPEST, HIGHEST, LONGEST
+from serve.gateway.openai.request import DEEPEST, HIGHEST, LONGEST, MOST_NUMBERS, MOST_VALUES
 from serve.llm.prompts.lookup import PromptNotFound
 from tests.documentation import ROOT, Example, examples
 from tests.unit.serve.language import WORDS, House, chat_chunks, house, listening
@@ -125,6 +125,7 @@ def test_the_page_s_table_has_each_error_as_it_comes(error: ServeError) -> None:
 def test_the_page_s_bounds_are_those_that_hold() -> None:
     bounds = {row[0]: row[1] for row in rows("Bounds")}
     assert bounds["arrays and objects within each other"] == str(DEEPEST)
+    assert bounds["texts, names, arrays and objects; numbers"] == f"{MOST_VALUES}; {MOST_NUMBERS}"
     lengths = {name: most for each in LONGEST.values() for name, most in each.items()}
     numbers = {name: most for each in HIGHEST.values() for name, most in each.items()}
     for cells, most in bounds.items():

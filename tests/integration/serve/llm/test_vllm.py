@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.integration.serve import processes
 from tests.integration.serve.llm import calls, vllm_on_ray
 from tests.integration.serve.llm.calls import APPLICATION, NAME, chat, stream, text, until_none, whole
 from tests.integration.serve.llm.vllm_on_ray import Run
-from tests.integration.serve.llm.wrong_bodies import WRONG
+from tests.integration.serve.llm.wrong_bodies import SLOW, WRONG
 
 pytestmark = pytest.mark.integration
 
@@ -59,6 +60,15 @@ async def process(what: str) -> int:
                 return found[0]
             # What a process that is at work is called can't be read at every moment.
             await asyncio.sleep(0.1)
+
+
+HARD: dict[str, dict[str, Any]] = {
+    "many repetitions": {"type": "string", "pattern": "^(a?){100000}$"},
+    "what xgrammar can't compile": {"type": "string", "pattern": "^(a?){200}$"},
+    "many values": {"enum": [str(number) for number in range(16_000)]},
+    "takes too long to compile": SLOW,
+    "takes too long at a token": {"type": "string", "pattern": "^(((.{0,99}){0,99}){0,99}){0,99}$"},
+}
 
 
 class TestAnswers:
@@ -128,6 +138,43 @@ class TestAnswers:
         found = json.loads(text(run(whole(backend, chat(max_tokens=64, response_format=form))).document))
         assert found.keys() == {"city", "people"}
         assert isinstance(found["people"], int)
+
+    @pytest.mark.parametrize("hard", HARD)
+    def test_a_hard_schema_holds_nobody_else_up(
+        self, backend: DeployedBackend, running: Callable[[], Awaitable[int]], run: Run, hard: str
+    ) -> None:
+        """It is answered, or the client's mistake, and meanwhile the replica's loop is never busy for long."""
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": HARD[hard]}}
+
+        async def work() -> tuple[Completed | BaseException, float]:
+            asked = asyncio.ensure_future(backend.run("chat", chat(max_tokens=8, response_format=form)))
+            longest = 0.0
+            async with asyncio.timeout(120):
+                while not asked.done():
+                    began = time.monotonic()
+                    await running()
+                    longest = max(longest, time.monotonic() - began)
+                    await asyncio.sleep(0.01)
+            return asked.exception() or asked.result(), longest
+
+        found, longest = run(work())
+        assert isinstance(found, Completed) or (isinstance(found, BackendError) and found.status == 400), found
+        assert longest < 3
+
+    def test_keywords_that_are_not_known_are_passed_over_unless_the_schema_is_strict(
+        self, backend: DeployedBackend, run: Run
+    ) -> None:
+        schema = {"type": "array", "items": {"type": "integer"}, "maxItems": 2, "uniqueItems": True}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        assert isinstance(json.loads(text(run(whole(backend, chat(response_format=form))).document)), list)
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema, "strict": True}}
+        with pytest.raises(BackendError, match="uniqueItems"):
+            run(whole(backend, chat(response_format=form)))
+
+    def test_several_likeliest_answers_are_the_same(self, backend: DeployedBackend, run: Run) -> None:
+        choices = run(whole(backend, chat(n=2, temperature=0))).document["choices"]
+        assert [choice["message"]["content"] for choice in choices] == [text(run(whole(backend, chat())).document)] * 2
+        assert text(run(whole(backend, chat(temperature=1, top_p=0))).document) == choices[0]["message"]["content"]
 
     def test_a_tool_is_called(self, backend: DeployedBackend, run: Run) -> None:
         parameters = {

@@ -8,6 +8,8 @@ DEEP: dict[str, Any] = {"type": "object"}
 for _ in range(2000):
     DEEP = {"type": "object", "properties": {"a": DEEP}}
 
+SLOW = {"allOf": [{"type": "string", "pattern": f".*a.{{{count}}}b.*"} for count in range(10, 30)]}
+
 WRONG: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
     "giant prompt": (
         {"messages": [{"role": "user", "content": "hello " * 200_000}]}, 400, "context_length_exceeded", "messages",
@@ -27,6 +29,9 @@ WRONG: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
     "a deep schema": (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": DEEP}}}, 400, None, None,
     ),
+    "a schema that takes too long": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SLOW}}}, 400, None, None,
+    ),
     "a bad regex": ({"structured_outputs": {"regex": "((("}}, 400, None, None),
     "a role": ({"messages": [{"role": "boss", "content": "x"}]}, 400, "invalid_value", "messages.0.role"),
     "no role": ({"messages": [{"content": "x"}]}, 400, None, "messages.0.role"),
@@ -44,6 +49,23 @@ WRONG: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
     "too many logprobs": ({"logprobs": True, "top_logprobs": 1000}, 400, "invalid_value", None),
     "a bias for no token": ({"logit_bias": {"99999999": 5}}, 400, "invalid_value", "logit_bias"),
     "a tool without a function": ({"tools": [{"type": "function"}]}, 400, None, "tools.0.function"),
+    "a tool without a name": (
+        {"tools": [{"type": "function", "function": {}}]}, 400, None, "tools.0.function.name",
+    ),
+    "a choice of a tool without a function": (
+        {"tools": [{"type": "function"}], "tool_choice": {"type": "function", "function": {"name": "f"}}}, 400, None,
+        "tools.0.function",
+    ),
+    "a custom tool": (
+        {"tools": [{"type": "custom", "custom": {"name": "c"}}, {"type": "function", "function": {"name": "f"}}],
+         "tool_choice": {"type": "function", "function": {"name": "f"}}}, 400, None, "tools.0.type",
+    ),
+    "a number for tools": ({"tools": 5}, 400, "invalid_type", "tools"),
+    "no list of messages": ({"messages": None}, 400, "invalid_type", "messages"),
+    "a number for calls": (
+        {"messages": [{"role": "assistant", "content": "x", "tool_calls": 5}]}, 400, "invalid_type",
+        "messages.0.tool_calls",
+    ),
     "a tool that is not there": (
         {"tool_choice": {"type": "function", "function": {"name": "x"}}}, 400, None, "tool_choice",
     ),

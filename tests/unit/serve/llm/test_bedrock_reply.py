@@ -64,6 +64,14 @@ def test_why_it_ended_is_told_as_openai_would(reason: str, wanted: str) -> None:
     assert [choice["finish_reason"] for chunk in found for choice in chunk["choices"]][-1] == wanted
 
 
+def test_a_tool_that_had_to_be_called_by_its_name_ends_an_answer_as_a_text_does() -> None:
+    assert reply.completed(bedrock.converse(TURN), "m", named=True).document["choices"][0]["finish_reason"] == "stop"
+    made = Chunks("m", never, named=True)
+    frames = Frames()
+    found = [chunk for event in frames.events(BYTES) for chunk in made.of(event)]
+    assert [choice["finish_reason"] for chunk in found for choice in chunk["choices"]][-1] == "stop"
+
+
 @pytest.mark.parametrize("reason", ["malformed_model_output", "malformed_tool_use"])
 def test_an_answer_that_is_none_is_an_error(reason: str) -> None:
     turn = Turn(stop=reason)

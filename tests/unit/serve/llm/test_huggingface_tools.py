@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
+from serve.llm.deployed.schemas import Part
 from serve.llm.huggingface.calls import Hermes
-from serve.llm.huggingface.grammars import Grammars, Part, fault, held
+from serve.llm.huggingface.grammars import Grammars, fault, held
 from serve.llm.huggingface.refusals import Rejected
 from serve.llm.huggingface.request import read
 from serve.llm.huggingface.tools import ToolUse

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from serve.llm.huggingface import grammars, schema_check
-from serve.llm.huggingface.grammars import Part, held
+from serve.llm.deployed import schema_check
+from serve.llm.deployed.schemas import Part, faults
+from serve.llm.huggingface.grammars import held
 
 
 class Panic(BaseException):
@@ -42,4 +43,4 @@ def test_one_that_is_killed_has_refused_only_what_it_had_not_passed(
     parts = _parts()
     said = '""\n' * (len(parts) - missing)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, said, ""))
-    assert (grammars.fault(parts) is None) == (missing == 0)
+    assert (faults(parts) is None) == (missing == 0)
