@@ -14,6 +14,7 @@ from serve.gateway.errors import BackendError
 from serve.llm.backend import Body
 from serve.llm.bedrock.messages import Conversation, conversation, tool_name
 from serve.llm.bedrock.reading import invalid, mapping, number, sequence, text, unsupported, whole
+from serve.llm.openai_parameters import says_nothing
 from serve.llm.settings import Guardrail
 
 MOST_STOPS = 2500
@@ -34,25 +35,7 @@ READ = frozenset(
     }
 )
 
-# The last ones are OpenAI's own notes on a request, which change nothing of its answer.
-ELSEWHERE = frozenset(
-    {"model", "stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key"}
-)
-
-SAYS_NOTHING: Mapping[str, tuple[object, ...]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "parallel_tool_calls": (True,),
-    "store": (False,),
-    "service_tier": ("auto", "default"),
-    "modalities": (["text"],),
-    "functions": ([],),
-}
-"""A parameter that Converse lacks → the values of it that ask for nothing."""
+ELSEWHERE = frozenset({"model", "stream", "stream_options"})
 
 EFFORTS = ("low", "medium", "high", "xhigh")
 
@@ -67,8 +50,8 @@ def chat(body: Body, guardrail: Guardrail | None = None) -> dict[str, Any]:
         BackendError: of 400, with the parameter's name.
     """
     for name, value in body.items():
-        if name not in READ and name not in ELSEWHERE and value is not None:
-            _says_nothing(name, value)
+        if name not in READ and name not in ELSEWHERE and not says_nothing(name, value):
+            raise unsupported(name)
     talk = conversation(body.get("messages"))
     asked: dict[str, Any] = {"messages": talk.messages}
     if talk.system:
@@ -84,14 +67,6 @@ def chat(body: Body, guardrail: Guardrail | None = None) -> dict[str, Any]:
     if fields := _fields(body.get("additional_model_request_fields")):
         asked["additionalModelRequestFields"] = fields
     return asked
-
-
-def _says_nothing(name: str, value: object) -> None:
-    for known in SAYS_NOTHING.get(name, ()):
-        # For Python True is 1.
-        if value == known and isinstance(value, bool) == isinstance(known, bool):
-            return
-    raise unsupported(name)
 
 
 def _inference(body: Body) -> dict[str, Any]:

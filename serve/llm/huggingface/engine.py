@@ -26,7 +26,7 @@ from serve.llm.huggingface.model import Loaded, quiet
 from serve.llm.huggingface.refusals import Rejected, rejected
 from serve.llm.huggingface.request import Asked, read
 from serve.llm.huggingface.sampling import GrammarFailed, Sampler, Token
-from serve.llm.huggingface.text import Text
+from serve.llm.huggingface.text import Text, characters
 from serve.llm.huggingface.threads import Threads
 from serve.llm.settings import HuggingFace
 
@@ -111,6 +111,7 @@ class HuggingFaceEngine:
         for token in asked.sampling.bias or ():
             if not 0 <= token < self._loaded.vocabulary:
                 raise rejected("logit_bias", f"expected tokens from 0 to {self._loaded.vocabulary - 1}, got {token}")
+        self._bound(asked)
         # A long text takes seconds to read.
         prompts = await asyncio.get_running_loop().run_in_executor(self._readers, self._prompts, asked)
         grammar = await self._grammar(asked)
@@ -126,6 +127,15 @@ class HuggingFaceEngine:
             async for piece in pieces:
                 choices[piece.index].add(piece)
         return Whole(json.dumps(answers.whole(choices, tally.tokens), ensure_ascii=False).encode())
+
+    def _bound(self, asked: Asked) -> None:
+        """Raises: Rejected: a text is longer than any that fits, and would take the longer to read."""
+        most = self._loaded.most_characters
+        texts = [asked.messages, asked.tools.shown if asked.tools is not None else ()]
+        counts = [characters(texts)] if asked.operation == "chat" else map(characters, asked.prompts)
+        if (count := max(counts)) > most:
+            said = f"This model's maximum context length is {self._loaded.longest} tokens, of {most} characters at most"
+            raise Rejected(too_long(asked.operation, f"{said}. However, the request has {count}."))
 
     def _prompts(self, asked: Asked) -> list[list[int]]:
         if asked.operation == "chat":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from serve.llm.huggingface.grammars import Grammars
 from serve.llm.huggingface.refusals import Rejected, rejected
 from serve.llm.huggingface.tools import ToolUse
 from serve.llm.settings import HuggingFace
+
+LONGEST_TOKEN = 64
+"""Characters of a token, at the least: of a word that is none of the vocabulary's too."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Loaded:
             _silent(tokenizer),
             Grammars.of(tokenizer, vocabulary, ends),
         )
+
+    @functools.cached_property
+    def most_characters(self) -> int:
+        """Of a text that may fit; where its tokens are few, it is of words that the model doesn't know."""
+        return self.longest * max(LONGEST_TOKEN, *map(len, self.tokenizer.get_vocab()))
 
     @property
     def vocabulary(self) -> int:

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference. Beside OpenAI's: ``top_k`` and `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from serve.llm.deployed.schemas import Part
 from serve.llm.huggingface.grammars import held
 from serve.llm.huggingface.refusals import Rejected, rejected
 from serve.llm.huggingface.tools import RequestModel, Tool, ToolUse, tool_use
+from serve.llm.openai_parameters import is_openai_s, says_nothing
 
 COMPLETION_TOKENS = 16
 """Of a completion that says nothing else, as at OpenAI."""
@@ -34,10 +35,18 @@ def _content(value: object) -> object:
     """Parts of a text are one."""
     if not isinstance(value, list):
         return value
-    for part in value:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise ValueError("expected a text, or parts of the type text")
-    return "".join(part["text"] for part in value)
+    return "".join(map(_part, value))
+
+
+def _part(part: object) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(part, dict) and kind in ("text", "refusal") and isinstance(said := part.get(kind), str):
+        return said
+    raise ValueError("expected a text, or parts of the type text")
+
+
+THOUGHTS = frozenset({"reasoning", "reasoning_content"})
+"""Of an answer that is sent back: no template shows them again."""
 
 
 class StreamOptions(RequestModel):
@@ -61,7 +70,7 @@ class ToolCall(RequestModel):
 
 class Message(RequestModel):
     """Some clients send an answer back with all of its fields, also those that only another server has; empty ones say
-    nothing.
+    nothing, and nor do thoughts and the places of quotations.
     """
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -70,11 +79,14 @@ class Message(RequestModel):
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    annotations: list[Any] | None = Field(default=None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
     def _without_empty_fields(cls, given: Any) -> Any:
-        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if value is not None and key not in THOUGHTS}
 
 
 class JsonSchema(RequestModel):
@@ -106,8 +118,7 @@ class _Request(RequestModel):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(default=None, max_length=1024)
     response_format: ResponseFormat | None = None
-    ignore_eos: bool = False
-    user: str | None = None
+    ignore_eos: bool | None = None
 
 
 class ChatRequest(_Request):
@@ -169,8 +180,9 @@ def read(operation: Operation, body: Body) -> Asked:
         Rejected: the body is not OpenAI's, or asks for what this engine can't do.
     """
     request: ChatRequest | CompletionRequest
+    kind: type[ChatRequest | CompletionRequest] = ChatRequest if operation == "chat" else CompletionRequest
     try:
-        request = (ChatRequest if operation == "chat" else CompletionRequest).model_validate(dict(body))
+        request = kind.model_validate(_asking(body, kind.model_fields))
     except ValidationError as error:
         raise Rejected(_refused(error)) from error
     if isinstance(request, ChatRequest):
@@ -196,7 +208,7 @@ def read(operation: Operation, body: Body) -> Asked:
             frequency=request.frequency_penalty or 0.0,
             bias=_bias(request.logit_bias),
             logprobs=logprobs,
-            ignore_eos=request.ignore_eos,
+            ignore_eos=bool(request.ignore_eos),
         ),
         n=request.n or 1,
         most_tokens=most,
@@ -207,6 +219,15 @@ def read(operation: Operation, body: Body) -> Asked:
         tools=tools,
         prompts=prompts,
     )
+
+
+def _asking(body: Body, known: Container[str]) -> dict[str, Any]:
+    """What of a body asks for something. Raises: Rejected: it asks for what OpenAI has, and this engine has not."""
+    found = {name: value for name, value in body.items() if name in known or not says_nothing(name, value)}
+    for name in found:
+        if name not in known and is_openai_s(name):
+            raise rejected(name, "this model's runtime has no such parameter", "unsupported_parameter")
+    return found
 
 
 def _refused(error: ValidationError) -> Refused:
@@ -221,7 +242,7 @@ def _message(message: Message) -> dict[str, Any]:
     """As chat templates know it: without the roles that only OpenAI has, and with arguments as objects."""
     found = message.model_dump(exclude_none=True, exclude={"refusal"})
     found["role"] = {"developer": "system", "function": "tool"}.get(message.role, message.role)
-    found.setdefault("content", "")
+    found.setdefault("content", message.refusal or "")
     for call in found.get("tool_calls", ()):
         try:
             call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from serve.llm.huggingface.request import Sampling
 
+LEAST_TEMPERATURE = 1e-5
+"""Below it the likeliest token is taken, as vLLM does: scores divided by so little are no numbers."""
+
 
 class GrammarFailed(Exception):
     """What an answer is held to takes too much at one of its tokens. Raw: ``(reason,)``."""
@@ -105,7 +108,7 @@ class Sampler:
 
     def _drawn(self, scores: Tensor) -> int:
         sampling = self._sampling
-        if sampling.temperature == 0:
+        if sampling.temperature < LEAST_TEMPERATURE:
             return int(scores.argmax())
         scores = scores / sampling.temperature
         if 0 < sampling.top_k < scores.shape[-1]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a tokenizer says of bytes that are no whole character yet."""
 
 BEFORE = 6
 """Tokens that are decoded again with new ones: what a token's text is depends on those before it."""
+
+
+def characters(of: Any) -> int:
+    """Of all texts in a JSON value: an upper bound of what a template shows of it."""
+    if isinstance(of, str):
+        return len(of)
+    if isinstance(of, Mapping):
+        return sum(map(characters, of.values()))
+    return sum(map(characters, of)) if isinstance(of, Iterable) else 0
 
 
 class Text:

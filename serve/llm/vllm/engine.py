@@ -38,7 +38,7 @@ from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
 from serve.llm.vllm.refusals import refusal, without_value
-from serve.llm.vllm.request import misshapen, translated
+from serve.llm.vllm.request import misshapen, translated, unknown
 from serve.llm.vllm.schemas import STRICT, Schemas, strict
 
 EVENT = "data: "
@@ -194,6 +194,8 @@ class VllmEngine:
             return objected
         # Two requests of one id would be mixed up, and clients don't choose the engine's.
         request = REQUESTS[operation].validate_python({**translated(body), "request_id": uuid.uuid4().hex})
+        if (unheard := unknown(request.model_extra or {}, body)) is not None:
+            return unheard
         if operation == "embeddings":
             if request.encoding_format not in JSON_ENCODINGS:
                 return Refused(400, "invalid_value", f"expected one of {JSON_ENCODINGS}", "encoding_format")

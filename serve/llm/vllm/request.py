@@ -5,14 +5,15 @@ Some of their checks look into the raw body, and where that is not as they expec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.messages import Refused
-from serve.llm.deployed.refusals import rejection
+from serve.llm.deployed.refusals import rejection, short
+from serve.llm.openai_parameters import is_openai_s, says_nothing
 
 GREEDY: Mapping[str, float | int] = {"temperature": 1.0, "top_p": 1.0, "top_k": 1}
 """The likeliest token each time, as vLLM takes it for several answers too."""
@@ -65,6 +66,17 @@ def misshapen(operation: Operation, body: Body) -> Refused | None:
         # Where pydantic tries several types it puts their names into the place of an error.
         place = [str(part) for part in first["loc"] if not (isinstance(part, str) and part in ("str", "dict[str,any]"))]
         return rejection(first, ".".join(place))
+    return None
+
+
+def unknown(given: Iterable[str], body: Body) -> Refused | None:
+    """Of parameters that vLLM's classes don't have: the first that asks for something."""
+    for name in sorted(given):
+        if says_nothing(name, body.get(name)):
+            continue
+        if is_openai_s(name):
+            return Refused(400, "unsupported_parameter", short(f"{name}: vLLM has no such parameter"), name)
+        return Refused(400, "unknown_parameter", short(f"Unrecognized request argument supplied: {name}"), name)
     return None
 
 

@@ -74,5 +74,7 @@ WRONG: dict[str, tuple[dict[str, Any], int, str | None, str | None]] = {
         400, None, None,
     ),
     "a template": ({"chat_template": "{{ 1 / 0 }}"}, 400, None, None),
+    "an unknown parameter": ({"max_token": 5}, 400, "unknown_parameter", "max_token"),
+    "what only OpenAI has": ({"web_search_options": {}}, 400, "unsupported_parameter", "web_search_options"),
     "another model": ({"model": "another"}, 404, "model_not_found", "model"),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
+from serve.llm.backend import Operation
 from serve.llm.deployed.engine import Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.huggingface import grammars
@@ -156,3 +157,27 @@ def test_tags_of_calls_are_text_though_a_model_has_them_as_special_tokens() -> N
 def test_what_is_no_character_is_refused() -> None:
     found = asyncio.run(ask(engine(), messages=[{"role": "user", "content": "\ud800"}]))
     assert (found.status, found.param) == (400, "messages")
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "param"),
+    [
+        ("chat", {"messages": [{"role": "user", "content": "é€" * 2**22}]}, "messages"),
+        ("chat", {"messages": [{"role": "user", "content": "é€" * 300}] * 10}, "messages"),
+        ("completions", {"prompt": ["late", "é€" * 2**22]}, "prompt"),
+    ],
+)
+def test_a_text_that_is_longer_than_any_that_fits_is_not_read(
+    operation: Operation, fields: dict[str, Any], param: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = engine()
+    monkeypatch.setattr(made, "_prompts", None)
+    found = asyncio.run(made.answer(operation, {"model": "small", **fields}, Tally()))
+    assert isinstance(found, Refused)
+    assert (found.status, found.code, found.param) == (400, "context_length_exceeded", param)
+
+
+def test_a_text_of_few_characters_more_than_fit_is_counted_by_its_tokens() -> None:
+    found = asyncio.run(ask(engine(), messages=[{"role": "user", "content": "late " * 65}]))
+    assert isinstance(found, Refused)
+    assert "asks for" in found.message

@@ -31,6 +31,12 @@ def test_no_temperature_takes_the_likeliest() -> None:
     assert ids(5, temperature=0) == {0}
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-40, 1e-6, 1e-5])
+def test_hardly_any_temperature_takes_it_too(temperature: float) -> None:
+    assert ids(5, temperature=temperature) == {0}
+    assert ids(5, temperature=temperature, top_p=0.5, top_k=2, bias={0: 100.0, 1: -100.0}) == {0}
+
+
 def test_a_seed_repeats_and_another_differs() -> None:
     assert drawn(20, seed=3) == drawn(20, seed=3)
     assert drawn(20, seed=3) != drawn(20, seed=4)
