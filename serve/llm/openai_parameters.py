@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NOTES = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
+NOTES = frozenset(
+    {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
+)
 """OpenAI's own notes on a request, which change nothing of its answer."""
 
 SAYS_NOTHING: Mapping[str, tuple[object, ...]] = {
@@ -29,6 +31,8 @@ SAYS_NOTHING: Mapping[str, tuple[object, ...]] = {
     "prediction": (),
     "audio": (),
     "web_search_options": (),
+    "echo": (False,),
+    "suffix": ("",),
 }
 """A parameter → the values of it that ask for nothing, beside null, which never does."""
 

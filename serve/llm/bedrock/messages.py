@@ -65,7 +65,8 @@ def _blocks(role: object, message: Mapping[str, Any], where: str) -> Iterator[Bl
         if message.get("function_call") is not None:
             raise unsupported("function_call", "expected tool_calls")
         # Between its calls and the results nothing may stand, so what it says comes first.
-        yield from _texts(content, f"{where}.content") if content is not None else ()
+        said = content if content is not None else message.get("refusal")
+        yield from _texts(said, f"{where}.content") if said is not None else ()
         for place, call in enumerate(sequence(message.get("tool_calls") or [], f"{where}.tool_calls")):
             yield _call(call, f"{where}.tool_calls[{place}]")
     elif role == "tool":

@@ -24,9 +24,9 @@ from serve.llm.huggingface.calls import PARSERS, CallParser, Said
 from serve.llm.huggingface.generation import EngineGone, Generation, GenerationFailed
 from serve.llm.huggingface.model import Loaded, quiet
 from serve.llm.huggingface.refusals import Rejected, rejected
-from serve.llm.huggingface.request import Asked, read
+from serve.llm.huggingface.request import Asked, for_template, read
 from serve.llm.huggingface.sampling import GrammarFailed, Sampler, Token
-from serve.llm.huggingface.text import Text, characters
+from serve.llm.huggingface.text import Text, is_longer
 from serve.llm.huggingface.threads import Threads
 from serve.llm.settings import HuggingFace
 
@@ -115,11 +115,10 @@ class HuggingFaceEngine:
         # A long text takes seconds to read.
         prompts = await asyncio.get_running_loop().run_in_executor(self._readers, self._prompts, asked)
         grammar = await self._grammar(asked)
-        most = [self._most(asked, prompt) for prompt in prompts]
-        for index, prompt in enumerate(prompts):
+        for index, (prompt, _) in enumerate(prompts):
             tally.inputs[str(index)] = len(prompt)
         answers = Answers(self._name, asked, self._loaded.decode_one)
-        pieces = self._pieces(asked, [*zip(prompts, most, strict=True)], grammar, tally)
+        pieces = self._pieces(asked, prompts, grammar, tally)
         if asked.stream:
             return self._stream(operation, answers, pieces, tally)
         choices = [Choice() for _ in range(asked.n * len(prompts))]
@@ -132,15 +131,17 @@ class HuggingFaceEngine:
         """Raises: Rejected: a text is longer than any that fits, and would take the longer to read."""
         most = self._loaded.most_characters
         texts = [asked.messages, asked.tools.shown if asked.tools is not None else ()]
-        counts = [characters(texts)] if asked.operation == "chat" else map(characters, asked.prompts)
-        if (count := max(counts)) > most:
+        alone = [texts] if asked.operation == "chat" else asked.prompts
+        if any(is_longer(each, most) for each in alone):
             said = f"This model's maximum context length is {self._loaded.longest} tokens, of {most} characters at most"
-            raise Rejected(too_long(asked.operation, f"{said}. However, the request has {count}."))
+            raise Rejected(too_long(asked.operation, f"{said}. However, the request has more."))
 
-    def _prompts(self, asked: Asked) -> list[list[int]]:
+    def _prompts(self, asked: Asked) -> list[tuple[list[int], int]]:
+        """Each with the tokens that its answer may have. None is read after one that doesn't fit."""
+        loaded = self._loaded
         if asked.operation == "chat":
-            return [self._loaded.chat(asked.messages, asked.tools)]
-        return [self._loaded.prompt(prompt) for prompt in asked.prompts]
+            return [self._fitting(asked, loaded.chat(for_template(asked.messages), asked.tools))]
+        return [self._fitting(asked, loaded.prompt(prompt)) for prompt in asked.prompts]
 
     async def _grammar(self, asked: Asked) -> Any:
         grammars = self._loaded.grammars
@@ -156,13 +157,13 @@ class HuggingFaceEngine:
         parser = "hermes" if asked.tools.held else self._tool_parser
         return PARSERS[parser](asked.tools.most) if parser is not None else None
 
-    def _most(self, asked: Asked, prompt: list[int]) -> int:
+    def _fitting(self, asked: Asked, prompt: list[int]) -> tuple[list[int], int]:
         longest = self._loaded.longest
         most = asked.most_tokens if asked.most_tokens is not None else longest - len(prompt)
         if most < 1 or len(prompt) + most > longest:
             said = f"This model's maximum context length is {longest} tokens. However, the request has {len(prompt)}"
             raise Rejected(too_long(asked.operation, f"{said} and asks for {max(1, most)} more."))
-        return most
+        return prompt, most
 
     async def _stream(
         self, operation: Operation, answers: Answers, pieces: AsyncGenerator[Piece], tally: Tally

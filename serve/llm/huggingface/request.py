@@ -45,21 +45,28 @@ def _part(part: object) -> str:
     raise ValueError("expected a text, or parts of the type text")
 
 
-THOUGHTS = frozenset({"reasoning", "reasoning_content"})
-"""Of an answer that is sent back: no template shows them again."""
-
-
 class StreamOptions(RequestModel):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class Called(RequestModel):
+class _SentBack(RequestModel):
+    """Some clients send an answer back with all of its fields, also those that only another server has; empty ones say
+    nothing.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_fields(cls, given: Any) -> Any:
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class Called(_SentBack):
     name: str
     arguments: str
 
 
-class ToolCall(RequestModel):
+class ToolCall(_SentBack):
     """``index``: of a stream's pieces, which some clients send back as they came."""
 
     id: str
@@ -68,10 +75,8 @@ class ToolCall(RequestModel):
     function: Called
 
 
-class Message(RequestModel):
-    """Some clients send an answer back with all of its fields, also those that only another server has; empty ones say
-    nothing, and nor do thoughts and the places of quotations.
-    """
+class Message(_SentBack):
+    """Thoughts and the places of quotations say nothing either."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[str | None, BeforeValidator(_content)] = None
@@ -80,13 +85,8 @@ class Message(RequestModel):
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     annotations: list[Any] | None = Field(default=None, exclude=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty_fields(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {key: value for key, value in given.items() if value is not None and key not in THOUGHTS}
+    reasoning: Any = Field(default=None, exclude=True)
+    reasoning_content: Any = Field(default=None, exclude=True)
 
 
 class JsonSchema(RequestModel):
@@ -134,8 +134,6 @@ class ChatRequest(_Request):
 class CompletionRequest(_Request):
     prompt: Any
     logprobs: int | None = Field(default=None, ge=0, le=20)
-    echo: Literal[False] | None = None
-    suffix: None = None
     best_of: int | None = Field(default=None, ge=1)
 
 
@@ -158,7 +156,7 @@ class Sampling:
 class Asked:
     """A request. ``held``: what the answer must be, the last of it the grammar; none where it may be any text.
 
-    ``prompts``: texts or their tokens, of completions; ``messages``: as a chat template takes them.
+    ``prompts``: texts or their tokens, of completions; ``messages``: see :func:`for_template`.
     """
 
     operation: Operation
@@ -238,17 +236,32 @@ def _refused(error: ValidationError) -> Refused:
     return rejection(first, param)
 
 
+def for_template(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As chat templates know them: with arguments as objects. Not before their length is known: it takes seconds."""
+    return [
+        message | {"tool_calls": list(map(_call, message["tool_calls"]))} if "tool_calls" in message else message
+        for message in messages
+    ]
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        # It's what the model said then; a template can show it as a text too.
+        return call
+    return call | {"function": function | {"arguments": arguments}}
+
+
 def _message(message: Message) -> dict[str, Any]:
-    """As chat templates know it: without the roles that only OpenAI has, and with arguments as objects."""
+    """Without the roles that only OpenAI has, and without what says nothing."""
     found = message.model_dump(exclude_none=True, exclude={"refusal"})
     found["role"] = {"developer": "system", "function": "tool"}.get(message.role, message.role)
     found.setdefault("content", message.refusal or "")
-    for call in found.get("tool_calls", ()):
-        try:
-            call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")
-        except ValueError:
-            # It's what the model said then; a template can show it as a text too.
-            continue
+    if not message.tool_calls:
+        # As vLLM's answers have it. Some templates take any list for one with calls in it.
+        found.pop("tool_calls", None)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -12,13 +12,18 @@ BEFORE = 6
 """Tokens that are decoded again with new ones: what a token's text is depends on those before it."""
 
 
-def characters(of: Any) -> int:
-    """Of all texts in a JSON value: an upper bound of what a template shows of it."""
-    if isinstance(of, str):
-        return len(of)
-    if isinstance(of, Mapping):
-        return sum(map(characters, of.values()))
-    return sum(map(characters, of)) if isinstance(of, Iterable) else 0
+def is_longer(value: Any, most: int) -> bool:
+    """Whether a JSON value has more characters than ``most``; what is no text is one. It is read no further."""
+    left, found = [value], 0
+    while left and found <= most:
+        of = left.pop()
+        found += len(of) if isinstance(of, str) else 1
+        if isinstance(of, Mapping):
+            # A template shows the names of a schema and of a call's arguments too.
+            left += [*of, *of.values()]
+        elif isinstance(of, list | tuple):
+            left += of
+    return found > most
 
 
 class Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ from serve.llm.huggingface.sampling import Sampler, Token
 CALL = '<tool_call>{"name":"look","arguments":{}}</tool_call>'
 WORDS = ("[END]", "[UNK]", "late", CALL)
 TOOLS = [{"type": "function", "function": {"name": "look"}}]
+
+LONG = "é€" * 2**22
 
 
 class Says:
@@ -60,6 +63,11 @@ def engine(
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template)  # type: ignore[no-untyped-call]
     loaded = Loaded(None, tokenizer, 64, [0], frozenset({0}), Grammars(held_by))
     return HuggingFaceEngine("small", loaded, Says(word), tool_parser)
+
+
+def called(arguments: str) -> list[dict[str, Any]]:
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+    return [{"role": "user", "content": "x"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
 
 
 def schema(number: int) -> dict[str, Any]:
@@ -162,19 +170,50 @@ def test_what_is_no_character_is_refused() -> None:
 @pytest.mark.parametrize(
     ("operation", "fields", "param"),
     [
-        ("chat", {"messages": [{"role": "user", "content": "é€" * 2**22}]}, "messages"),
+        ("chat", {"messages": [{"role": "user", "content": LONG}]}, "messages"),
         ("chat", {"messages": [{"role": "user", "content": "é€" * 300}] * 10}, "messages"),
-        ("completions", {"prompt": ["late", "é€" * 2**22]}, "prompt"),
+        ("chat", {"messages": called(f'{{"{LONG}": 1}}')}, "messages"),
+        ("chat", {"messages": called(f"[{'1,' * 2**20}1]")}, "messages"),
+        ("chat", {"messages": called(f"[{'[],' * 2**20}1]")}, "messages"),
+        ("chat", {"tools": [{"type": "function", "function": {"name": "look", "description": LONG}}]}, "messages"),
+        (
+            "chat",
+            {"tools": [{"type": "function", "function": {"name": "look", "parameters": {"properties": {LONG: {}}}}}]},
+            "messages",
+        ),
+        ("completions", {"prompt": ["late", LONG]}, "prompt"),
     ],
+    ids=["text", "texts", "name", "numbers", "arrays", "tool", "tool's names", "prompt"],
 )
 def test_a_text_that_is_longer_than_any_that_fits_is_not_read(
     operation: Operation, fields: dict[str, Any], param: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = engine()
     monkeypatch.setattr(made, "_prompts", None)
-    found = asyncio.run(made.answer(operation, {"model": "small", **fields}, Tally()))
+    body = {"model": "small", "messages": [{"role": "user", "content": "x"}], **fields}
+    if operation == "completions":
+        del body["messages"]
+    begun = time.monotonic()
+    found = asyncio.run(made.answer(operation, body, Tally()))
+    assert time.monotonic() - begun < 1
     assert isinstance(found, Refused)
     assert (found.status, found.code, found.param) == (400, "context_length_exceeded", param)
+
+
+def test_no_prompt_is_read_after_one_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine()
+    read: list[object] = []
+
+    def ids(self: Loaded, prompt: str | list[int]) -> list[int]:
+        read.append(prompt)
+        return [2] * len(str(prompt))
+
+    monkeypatch.setattr(Loaded, "prompt", ids)
+    body = {"model": "small", "prompt": ["late", "late" * 20, "late"]}
+    found = asyncio.run(made.answer("completions", body, Tally()))
+    assert isinstance(found, Refused)
+    assert (found.code, found.param) == ("context_length_exceeded", "prompt")
+    assert len(read) == 2
 
 
 def test_a_text_of_few_characters_more_than_fit_is_counted_by_its_tokens() -> None:

@@ -15,7 +15,7 @@ from serve.llm.backend import Operation
 from serve.llm.deployed.messages import Refused
 from serve.llm.huggingface.plan import environment, plan
 from serve.llm.huggingface.refusals import Rejected
-from serve.llm.huggingface.request import COMPLETION_TOKENS, Asked, read
+from serve.llm.huggingface.request import COMPLETION_TOKENS, Asked, for_template, read
 from serve.llm.huggingface.text import UNFINISHED, Text
 from serve.llm.settings import HuggingFace
 
@@ -88,16 +88,35 @@ class TestRequest:
                 {"role": "tool", "content": "y", "tool_call_id": "1"},
             ]
         )
-        assert [message["role"] for message in asked.messages] == ["system", "assistant", "tool"]
-        assert asked.messages[1]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
-        assert asked.messages[1]["content"] == ""
+        shown = for_template(asked.messages)
+        assert [message["role"] for message in shown] == ["system", "assistant", "tool"]
+        assert shown[1]["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+        assert shown[1]["content"] == ""
 
     def test_an_answer_may_be_sent_back_as_it_came(self) -> None:
         call = {"id": "1", "index": 0, "type": "function", "function": {"name": "look", "arguments": "{}"}}
         said = {"role": "assistant", "content": None, "tool_calls": [call], "audio": None, "function_call": None}
-        [_, back] = chat(messages=[USER, said]).messages
+        [_, back] = for_template(chat(messages=[USER, said]).messages)
         called = {"id": "1", "type": "function", "function": {"name": "look", "arguments": {}}}
         assert back == {"role": "assistant", "content": "", "tool_calls": [called]}
+
+    def test_a_template_is_shown_no_calls_where_there_are_none(self) -> None:
+        said = {"role": "assistant", "content": "x", "tool_calls": []}
+        assert chat(messages=[USER, said]).messages[1] == {"role": "assistant", "content": "x"}
+
+    def test_what_was_not_read_of_a_calls_arguments_says_nothing(self) -> None:
+        function = {"name": "look", "arguments": "{}", "parsed_arguments": None}
+        said = {
+            "role": "assistant",
+            "content": "x",
+            "tool_calls": [{"id": "1", "type": "function", "function": function}],
+        }
+        [_, back] = for_template(chat(messages=[USER, said]).messages)
+        assert back["tool_calls"][0]["function"] == {"name": "look", "arguments": {}}
+
+    def test_a_refusal_is_what_was_said(self) -> None:
+        said = {"role": "assistant", "content": None, "refusal": "No."}
+        assert chat(messages=[USER, said]).messages[1] == {"role": "assistant", "content": "No."}
 
     def test_what_another_server_says_in_it_is_not_passed_over(self) -> None:
         said = {"role": "assistant", "content": "x", "audio": {"id": "1"}}
@@ -106,7 +125,12 @@ class TestRequest:
     def test_arguments_that_are_none_are_an_empty_object(self) -> None:
         call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": ""}}
         asked = chat(messages=[USER, {"role": "assistant", "content": "x", "tool_calls": [call]}])
-        assert asked.messages[1]["tool_calls"][0]["function"]["arguments"] == {}
+        assert for_template(asked.messages)[1]["tool_calls"][0]["function"]["arguments"] == {}
+
+    def test_arguments_that_are_no_json_are_shown_as_they_came(self) -> None:
+        call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{a"}}
+        asked = chat(messages=[USER, {"role": "assistant", "content": "x", "tool_calls": [call]}])
+        assert for_template(asked.messages)[1]["tool_calls"] == [call]
 
     def test_json_is_any_or_of_a_schema(self) -> None:
         assert chat(response_format={"type": "text"}).held == ()
@@ -139,6 +163,11 @@ class TestRequest:
     def test_best_of_more_than_are_given_is_not_made(self) -> None:
         assert complete("x", n=2, best_of=2).n == 2
         assert refused("completions", prompt="x", best_of=3)[2] == "best_of"
+
+    @pytest.mark.parametrize("fields", [{"echo": True}, {"suffix": "x"}, {"reasoning_effort": "high"}, {"store": True}])
+    def test_what_openai_has_and_this_engine_has_not_is_named(self, fields: dict[str, Any]) -> None:
+        assert complete("x", echo=False, suffix="", store=False) == complete("x")
+        assert refused("completions", prompt="x", **fields) == (400, "unsupported_parameter", *fields)
 
     @given(st.dictionaries(st.sampled_from(["messages", "stop", "n", "tools", "tool_choice", "response_format"]), JSON))
     def test_any_body_is_read_or_refused(self, fields: dict[str, Any]) -> None:

@@ -37,6 +37,16 @@ def test_hardly_any_temperature_takes_it_too(temperature: float) -> None:
     assert ids(5, temperature=temperature, top_p=0.5, top_k=2, bias={0: 100.0, 1: -100.0}) == {0}
 
 
+@pytest.mark.parametrize("temperature", [1e-5, 2, 1e30])
+@pytest.mark.parametrize("penalty", [-2, 2])
+@pytest.mark.parametrize("bias", [-100, 100])
+def test_no_extremes_are_too_much(temperature: float, penalty: float, bias: float) -> None:
+    fields: dict[str, Any] = {"presence": penalty, "frequency": penalty, "bias": dict.fromkeys(range(4), bias)}
+    # Where what ends an answer is kept out, one of the scores is infinite.
+    found = drawn(200, temperature=temperature, top_k=3, top_p=1e-300, logprobs=4, ignore_eos=True, **fields)
+    assert END not in {token.id for token in found}
+
+
 def test_a_seed_repeats_and_another_differs() -> None:
     assert drawn(20, seed=3) == drawn(20, seed=3)
     assert drawn(20, seed=3) != drawn(20, seed=4)

@@ -26,6 +26,7 @@ NOTHING: list[tuple[str, Any]] = [
     ("metadata", {"a": "b"}),
     ("safety_identifier", "s"),
     ("prompt_cache_key", "k"),
+    ("prompt_cache_options", {"ttl": "30m"}),
     ("store", False),
     ("store", None),
     ("service_tier", "auto"),
@@ -50,6 +51,7 @@ SOMETHING: list[tuple[str, Any]] = [
     ("prediction", {"type": "content", "content": "x"}),
     ("audio", {"voice": "v"}),
     ("web_search_options", {}),
+    ("echo", True),
 ]
 
 
@@ -105,8 +107,9 @@ def test_true_is_no_number() -> None:
         {"content": "Hello.", "reasoning": "They greet.", "tool_calls": []},
         {"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}]},
         {"content": [{"type": "refusal", "refusal": "Hello."}]},
+        {"content": None, "refusal": "Hello."},
     ],
-    ids=["openai", "cited", "bedrock", "vllm", "parts", "refused"],
+    ids=["openai", "cited", "bedrock", "vllm", "parts", "refused", "a refusal"],
 )
 def test_an_answer_of_any_runtime_may_be_sent_back(
     read: Callable[[dict[str, Any]], object], answer: dict[str, Any]
