@@ -97,7 +97,10 @@ class Call(ABC):
 
 
 class HandleCall(Call):
-    """``responses``: of the handle's (Serve's ``DeploymentResponseGenerator``)."""
+    """``responses``: of the handle's (Serve's ``DeploymentResponseGenerator``).
+
+    They come by gRPC, which holds up to 6 MiB of a call that nobody reads, and asks its replica for no more.
+    """
 
     def __init__(self, backend: str, responses: Any) -> None:
         super().__init__(backend)

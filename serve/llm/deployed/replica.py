@@ -29,6 +29,10 @@ BUSY_GATHER_SECONDS = 0.16
 BUSY = 16
 """Where so many requests are worked on at once: each of them is slower, and what their messages cost slows all."""
 
+HELD_BYTES = 2**18
+"""Of chunks that nobody takes. The engine's stream is read no further before they are taken, and they wait for no later
+ones."""
+
 PROGRESS_SECONDS = 0.25
 """How long a call is silent before it is told what it takes: it may be given up at any moment."""
 
@@ -103,19 +107,32 @@ def _until_next(period: float) -> float:
     return period - asyncio.get_running_loop().time() % period
 
 
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether it is set by then."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 class _Call:
-    """Runs a request in a task of its own, and gathers what comes of it."""
+    """Runs a request in a task of its own, and gathers what comes of it, as far as somebody takes it."""
 
     def __init__(self, engine: Engine, operation: Operation, body: Body) -> None:
         self._engine = engine
         self._operation = operation
         self._body = body
         self._tally = Tally()
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
+        self._held = 0
         self._last: Message | None = None
         self._news = asyncio.Event()
+        self._due = asyncio.Event()
+        self._room = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._work())
-        self._task.add_done_callback(lambda _: self._news.set())
+        self._task.add_done_callback(self._done)
 
     def cancel(self) -> None:
         self._task.cancel()
@@ -124,32 +141,32 @@ class _Call:
         sent = 0
         told = Tokens()
         while True:
-            while not await self._heard(PROGRESS_SECONDS):
+            while not await _within(self._news, PROGRESS_SECONDS):
                 if (tokens := self._tally.tokens) != told:
                     told = tokens
                     yield Progress(tokens)
-            if sent >= AT_ONCE and not self._task.done():
-                await asyncio.wait({self._task}, timeout=_until_next(gather_seconds(self._engine.running())))
-            self._news.clear()
+            if sent >= AT_ONCE and not self._due.is_set():
+                await _within(self._due, _until_next(gather_seconds(self._engine.running())))
             ended = self._task.done()
-            if self._lines:
-                lines, self._lines = self._lines, []
+            if lines := self._taken():
                 sent += 1
-                yield Chunks("\n".join(lines).encode(), self._tally.tokens, self._tally.version)
+                yield Chunks(b"\n".join(lines), self._tally.tokens, self._tally.version)
             if ended:
                 self._task.result()
                 if self._last is not None:
                     yield self._last
                 return
 
-    async def _heard(self, seconds: float) -> bool:
-        """Whether there is news by then."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
+    def _taken(self) -> list[bytes]:
+        lines, self._lines, self._held = self._lines, [], 0
+        self._news.clear()
+        self._due.clear()
+        self._room.set()
+        return lines
+
+    def _done(self, _: asyncio.Task[None]) -> None:
+        self._news.set()
+        self._due.set()
 
     async def _work(self) -> None:
         answer = await self._engine.answer(self._operation, self._body, self._tally)
@@ -165,5 +182,11 @@ class _Call:
                 if isinstance(text, Refused):
                     self._last = text
                     return
-                self._lines.append(text)
+                line = text.encode()
+                self._lines.append(line)
+                self._held += len(line)
                 self._news.set()
+                if self._held >= HELD_BYTES:
+                    self._due.set()
+                    self._room.clear()
+                    await self._room.wait()

@@ -2,7 +2,8 @@
 
 A call by Serve's handle takes its own gRPC stream with a handshake of its own, in Python on both ends; beside a small
 model on a busy machine that is a tenth of the wait for the first token. Over one Unix socket many calls share frames
-(:mod:`serve.llm.deployed.channel.frames`).
+(:mod:`serve.llm.deployed.channel.frames`). One that is read slowly is sent slowly, and holds up no other
+(:mod:`serve.llm.deployed.channel.window`).
 
 Serve still knows of it. A channel is opened by a call of the handle's, which gives the socket's path and lasts as long
 as the connection: Serve chooses the replica, counts the call, and waits for its end before it stops the replica. An

@@ -16,7 +16,8 @@ from serve.gateway.errors import ServeError
 from serve.llm.backend import Operation
 from serve.llm.deployed.calls import Call, failed, gone, taken
 from serve.llm.deployed.channel import LEASE_SECONDS, OPEN_SECONDS
-from serve.llm.deployed.channel.frames import LAST, Frame, Kind, call_frame, message_of
+from serve.llm.deployed.channel.frames import LAST, Frame, Kind, call_frame, message_of, read_frame
+from serve.llm.deployed.channel.window import Untold
 from serve.llm.deployed.channel.wire import Wire
 from serve.llm.deployed.messages import Message
 
@@ -141,6 +142,11 @@ class Channel:
             self._wire.send(Frame(number, Kind.CANCEL))
             self._ended(number)
 
+    def read(self, number: int, size: int) -> None:
+        """Let as much again of a call come. Nothing where all of it has."""
+        if number in self._calls:
+            self._wire.send(read_frame(number, size))
+
     def _ended(self, number: int) -> None:
         del self._calls[number]
         if self._retired and not self._calls:
@@ -174,7 +180,9 @@ class ChannelCall(Call):
         super().__init__(backend)
         self._channel = channel
         self._number = number
+        # Not more than a window and a message.
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._untold = Untold()
 
     def take(self, frame: Frame | None) -> None:
         """``None``: the connection is lost."""
@@ -184,6 +192,8 @@ class ChannelCall(Call):
         frame = await self._frames.get()
         if frame is None:
             return gone(self._backend, begun=self._begun)
+        if told := self._untold.read(frame.size):
+            self._channel.read(self._number, told)
         match frame.kind:
             case Kind.END:
                 return None

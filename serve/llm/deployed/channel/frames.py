@@ -19,7 +19,10 @@ HEAD = struct.Struct("!IBI")
 
 
 class Kind(IntEnum):
-    """``CALL`` and ``CANCEL`` go to the replica, the others come from it. ``FAILED`` is what happened, for the log."""
+    """``CALL``, ``CANCEL`` and ``READ`` go to the replica, the others come from it.
+
+    ``FAILED`` is what happened, for the log. ``READ`` is how many bytes of messages were read since the one before it.
+    """
 
     CALL = 1
     CANCEL = 2
@@ -30,6 +33,7 @@ class Kind(IntEnum):
     FULL = 7
     FAILED = 8
     PROGRESS = 9
+    READ = 10
 
 
 LAST = frozenset({Kind.REFUSED, Kind.FULL, Kind.END, Kind.FAILED})
@@ -41,6 +45,10 @@ class Frame:
     call: int
     kind: Kind
     content: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return HEAD.size + len(self.content)
 
     def encode(self) -> bytes:
         return HEAD.pack(self.call, self.kind, len(self.content)) + self.content
@@ -81,6 +89,14 @@ def called(frame: Frame) -> tuple[Operation, bytes]:
     """The operation and the body of a call."""
     [operation], body = _parts(frame)
     return operation, body
+
+
+def read_frame(number: int, size: int) -> Frame:
+    return Frame(number, Kind.READ, size.to_bytes(8))
+
+
+def size_read(frame: Frame) -> int:
+    return int.from_bytes(frame.content)
 
 
 def message_frame(number: int, message: Message) -> Frame:

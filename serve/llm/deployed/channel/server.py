@@ -7,12 +7,14 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from serve.llm.backend import Operation
 from serve.llm.deployed.channel import OPEN_SECONDS
-from serve.llm.deployed.channel.frames import Frame, Kind, called, message_frame
+from serve.llm.deployed.channel.frames import Frame, Kind, called, message_frame, size_read
+from serve.llm.deployed.channel.window import Ahead
 from serve.llm.deployed.channel.wire import Wire
 from serve.llm.deployed.messages import Message
 
@@ -61,12 +63,18 @@ class ChannelServer:
             answering.wire.abort()
 
 
+@dataclass(frozen=True)
+class _Answer:
+    task: asyncio.Task[None]
+    ahead: Ahead
+
+
 class _Answering:
     """The calls of one connection."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._calls: dict[int, _Answer] = {}
         self.made = asyncio.Event()
         self.wire = Wire(self._received)
 
@@ -79,22 +87,29 @@ class _Answering:
 
     def cancel(self) -> None:
         self.wire.close()
-        for task in self._calls.values():
-            task.cancel()
+        for answer in self._calls.values():
+            answer.task.cancel()
 
     def _received(self, frame: Frame) -> None:
         if frame.kind is Kind.CALL:
-            task = asyncio.get_running_loop().create_task(self._answer(frame))
-            self._calls[frame.call] = task
+            ahead = Ahead()
+            task = asyncio.get_running_loop().create_task(self._answer(frame, ahead))
+            self._calls[frame.call] = _Answer(task, ahead)
             task.add_done_callback(lambda _: self._calls.pop(frame.call))
-        elif frame.kind is Kind.CANCEL and frame.call in self._calls:
-            self._calls[frame.call].cancel()
+        elif answer := self._calls.get(frame.call):
+            if frame.kind is Kind.CANCEL:
+                answer.task.cancel()
+            elif frame.kind is Kind.READ:
+                answer.ahead.read(size_read(frame))
 
-    async def _answer(self, frame: Frame) -> None:
+    async def _answer(self, frame: Frame, ahead: Ahead) -> None:
         try:
             async with aclosing(self._run(*called(frame))) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    self.wire.send(message_frame(frame.call, message))
+                    await ahead.room()
+                    said = message_frame(frame.call, message)
+                    self.wire.send(said)
+                    ahead.sent(said.size)
                     await self.wire.drained()
                     if not self.wire.open:
                         return

@@ -19,7 +19,7 @@ APPLICATION = "default"
 class Replica:
     """What :class:`serve.llm.deployed.replica.EngineReplica` is to the channel: as many chunks as the body says.
 
-    ``run`` stops before a chunk where ``hold`` is clear.
+    ``b"3 of 100"``: each of 100 bytes. ``run`` stops before a chunk where ``hold`` is clear.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,10 @@ class Replica:
 
     async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
         self.running += 1
+        what, _, size = body.partition(b" of ")
         try:
-            if body == b"whole":
-                yield Whole(b"{}", "1")
+            if what == b"whole":
+                yield Whole(b"{}".ljust(int(size or 0)), "1")
             elif body == b"refused":
                 yield Refused(400, "invalid_value", "seed: no", "seed")
             elif body == b"gone":
@@ -50,15 +51,19 @@ class Replica:
             elif body == b"fails":
                 raise RuntimeError("it broke")
             else:
-                for number in range(int(body)):
+                for number in range(int(what)):
                     self.said += 1
-                    yield Chunks(f"{operation} {number}".encode(), Tokens(1, number), "1")
+                    yield chunk(number, int(size or 0), operation)
                     await self.hold.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         finally:
             self.running -= 1
+
+
+def chunk(number: int, size: int = 0, operation: Operation = "chat") -> Chunks:
+    return Chunks(f"{operation} {number}".encode().ljust(size), Tokens(1, number), "1")
 
 
 class Lease:
@@ -120,6 +125,16 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def stood_still(count: Callable[[], int]) -> int:
+    """What it comes to."""
+    before = -1
+    async with asyncio.timeout(30):
+        while (now := count()) != before:
+            before = now
+            await asyncio.sleep(0.2)
+    return now
+
+
 async def messages(call: Call) -> list[Message]:
     found = []
     while (message := await call.next()) is not None:
@@ -130,8 +145,8 @@ async def messages(call: Call) -> list[Message]:
 class Opened:
     """An ingress process with channels to a replica."""
 
-    def __init__(self) -> None:
-        self.replica = Replica()
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
         self.handle = Handle(self.replica)
         self.channels = client.Channels("small", lambda _: self.handle)
 
@@ -142,11 +157,11 @@ class Opened:
         return call
 
 
-def ran(work: Callable[[Opened], Awaitable[None]]) -> None:
+def ran(work: Callable[[Opened], Awaitable[None]], replica: Callable[[], Replica] = Replica) -> None:
     """Run ``work``, and see that nothing is left of any channel after it."""
 
     async def whole() -> None:
-        opened = Opened()
+        opened = Opened(replica())
         await work(opened)
         await opened.channels.close()
         await until(lambda: opened.replica.leases == 0)

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.llm.backend import Operation, Tokens
-from serve.llm.deployed.channel.frames import HEAD, Frame, Kind, Reader, call_frame, called, message_frame, message_of
+from serve.llm.deployed.channel.frames import (
+    HEAD,
+    Frame,
+    Kind,
+    Reader,
+    call_frame,
+    called,
+    message_frame,
+    message_of,
+    read_frame,
+    size_read,
+)
 from serve.llm.deployed.messages import Chunks, Full, Message, Progress, Refused, Whole
 from serve.llm.deployed.room import Room
 
@@ -44,7 +55,11 @@ class TestFrames:
     def test_a_call_is_what_it_was(self, operation: Operation, body: bytes) -> None:
         assert called(call_frame(1, operation, body)) == (operation, body)
 
-    @pytest.mark.parametrize("kind", [0, 10, 255])
+    @given(st.integers(1, 2**40))
+    def test_what_was_read_is_what_it_was(self, size: int) -> None:
+        assert size_read(read_frame(1, size)) == size
+
+    @pytest.mark.parametrize("kind", [0, 11, 255])
     def test_what_is_no_frame_is_said(self, kind: int) -> None:
         with pytest.raises(ValueError, match="is not a valid Kind"):
             Reader().feed(HEAD.pack(1, kind, 0))

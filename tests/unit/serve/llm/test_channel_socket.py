@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from serve.llm.deployed.channel import server
-from serve.llm.deployed.channel.frames import HEAD, call_frame
-from tests.unit.serve.llm.channels import Replica, until
+from serve.llm.deployed.channel.frames import HEAD, Frame, Kind, Reader, call_frame, read_frame
+from serve.llm.deployed.channel.window import WINDOW_BYTES
+from tests.unit.serve.llm.channels import Replica, stood_still, until
 
 
 class Connected:
@@ -41,8 +42,18 @@ class Connected:
         await connected.reader.readexactly(HEAD.size)
         return connected
 
-    def ask(self, chunks: int) -> None:
-        self.writer.write(call_frame(1, "chat", str(chunks).encode()).encode())
+    def ask(self, chunks: int, size: int = 0) -> None:
+        self.writer.write(call_frame(1, "chat", f"{chunks} of {size}".encode()).encode())
+
+    async def all_sent(self) -> int:
+        """Bytes of messages that come until none does."""
+        frames, found = Reader(), 0
+        try:
+            while True:
+                async with asyncio.timeout(0.5):
+                    found += sum(frame.size for frame in frames.feed(await self.reader.read(2**16)))
+        except TimeoutError:
+            return found
 
     async def go(self) -> None:
         self.writer.transport.abort()
@@ -149,15 +160,29 @@ class TestSocket:
             connected = await Connected.to(replica)
             connected.ask(1_000_000)
             await until(lambda: replica.said > 100)
-            before = -1
-            async with asyncio.timeout(30):
-                while replica.said > before:
-                    before = replica.said
-                    await asyncio.sleep(0.2)
+            before = await stood_still(lambda: replica.said)
             async with asyncio.timeout(30):
                 while replica.said == before:
                     await connected.reader.read(2**16)
             await connected.go()
             assert replica.said < 1_000_000
+
+        asyncio.run(work())
+
+    @pytest.mark.parametrize("how", ["cancelled", "lost"])
+    def test_who_takes_all_and_says_nothing_of_it_is_sent_a_window_until_it_does(self, how: str) -> None:
+        async def work() -> None:
+            connected = await Connected.to(Replica())
+            size = 10_000
+            connected.ask(1_000_000, size)
+            sent = await connected.all_sent()
+            assert WINDOW_BYTES <= sent < WINDOW_BYTES + 2 * size
+            connected.writer.write(read_frame(1, sent // 2).encode())
+            more = await connected.all_sent()
+            assert abs(more - sent // 2) < 2 * size
+            if how == "cancelled":
+                connected.writer.write(Frame(1, Kind.CANCEL).encode())
+                await until(lambda: connected.replica.running == 0)
+            await connected.go()
 
         asyncio.run(work())

@@ -8,13 +8,17 @@ from contextlib import aclosing
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serve.llm.backend import Body, Operation, Tokens
 from serve.llm.deployed import replica as module
+from serve.llm.deployed.channel.window import WINDOW_BYTES
 from serve.llm.deployed.engine import Tally
 from serve.llm.deployed.messages import Chunks, Message, Progress, Refused, Whole
-from serve.llm.deployed.replica import EngineReplica
+from serve.llm.deployed.replica import HELD_BYTES, EngineReplica
 from serve.llm.deployed.room import Room
+from tests.unit.serve.llm.channels import Opened, Replica, messages, ran, stood_still, until
 
 
 class Slow:
@@ -45,6 +49,68 @@ class Slow:
 
     def shutdown(self) -> None:
         pass
+
+
+class Talking:
+    """An engine that says so many texts, and waits for nothing. ``made``: of them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.streams = 0
+
+    async def answer(
+        self, operation: Operation, body: Body, tally: Tally
+    ) -> Whole | Refused | AsyncIterator[str | Refused]:
+        return self._texts(body["texts"], tally)
+
+    async def _texts(self, count: int, tally: Tally) -> AsyncIterator[str | Refused]:
+        self.streams += 1
+        try:
+            for number in range(count):
+                self.made += 1
+                tally.output += 1
+                yield talked(number)
+                await asyncio.sleep(0)
+        finally:
+            self.streams -= 1
+
+    def running(self) -> int:
+        return self.streams
+
+    def shutdown(self) -> None:
+        pass
+
+
+TEXTS, SIZE = 100_000, 3_000
+
+HELD = HELD_BYTES + SIZE
+"""What waits in a call, and the most that is in one of its messages."""
+
+
+def talked(number: int) -> str:
+    return f"{number}".ljust(SIZE)
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [line for message in messages if isinstance(message, Chunks) for line in message.lines.decode().split("\n")]
+
+
+class Over(Replica):
+    """An engine's replica at the other end of a channel."""
+
+    def __init__(self) -> None:
+        self.engine = Talking()
+        self._replica = replica_of(self.engine)
+        super().__init__()
+
+    async def run(self, operation: Operation, body: bytes) -> AsyncIterator[Message]:
+        self.running += 1
+        try:
+            async with aclosing(self._replica.run(operation, body)) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    yield message
+        finally:
+            self.running -= 1
 
 
 def replica_of(engine: object) -> EngineReplica:
@@ -99,3 +165,80 @@ def test_a_replica_whose_engine_died_holds_no_channel_that_its_replacement_would
     with pytest.raises(RuntimeError, match="dead"):
         asyncio.run(replica.check_health())
     assert closed == [True]
+
+
+class TestSlowReaders:
+    def test_an_engine_is_asked_for_no_more_than_is_taken_and_nothing_is_lost_of_it(self) -> None:
+        async def check() -> None:
+            engine = Talking()
+            async with aclosing(replica_of(engine).run("chat", b'{"texts": 2000}')) as said:  # type: ignore[type-var]
+                found = [await anext(said)]
+                assert await stood_still(lambda: engine.made) * SIZE <= SIZE + HELD
+                found += [message async for message in said]
+            assert texts(found) == [talked(number) for number in range(2000)]
+            assert max(len(message.lines) for message in found if isinstance(message, Chunks)) <= HELD
+
+        asyncio.run(check())
+
+    def test_what_is_enough_waits_for_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_until_next", lambda _: 60.0)
+
+        async def check() -> None:
+            async with (
+                asyncio.timeout(30),
+                aclosing(replica_of(Talking()).run("chat", b'{"texts": 2000}')) as said,  # type: ignore[type-var]
+            ):
+                assert len(texts([message async for message in said])) == 2000
+
+        asyncio.run(check())
+
+    def test_a_call_that_is_given_up_where_nobody_took_more_ends_in_the_engine(self) -> None:
+        async def check() -> None:
+            engine = Talking()
+            async with aclosing(replica_of(engine).run("chat", b'{"texts": 2000}')) as said:  # type: ignore[type-var]
+                await anext(said)
+                assert await stood_still(lambda: engine.made) < 2000
+                assert engine.streams == 1
+            await until(lambda: engine.streams == 0)
+
+        asyncio.run(check())
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.integers(1, 5 * SIZE), st.integers(0, 40), st.lists(st.integers(0, 20), min_size=1, max_size=5))
+    def test_at_any_pace_all_comes_in_order(self, held: int, count: int, pauses: list[int]) -> None:
+        async def check() -> None:
+            engine, found = Talking(), list[Message]()
+            said = replica_of(engine).run("chat", f'{{"texts": {count}}}'.encode())
+            async with asyncio.timeout(30), aclosing(said):  # type: ignore[type-var]
+                async for message in said:
+                    found.append(message)
+                    for _ in range(pauses[len(found) % len(pauses)]):
+                        await asyncio.sleep(0)
+                        assert engine.made * SIZE < len(texts(found)) * SIZE + held + SIZE
+            assert texts(found) == [talked(number) for number in range(count)]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "HELD_BYTES", held)
+            patch.setattr(module, "_until_next", lambda _: 0.001)
+            asyncio.run(check())
+
+    @pytest.mark.usefixtures("event_loops", "in_ray")
+    def test_over_a_channel_both_ends_hold_little_and_others_go_on(self) -> None:
+        async def work(opened: Opened) -> None:
+            assert isinstance(opened.replica, Over)
+            engine = opened.replica.engine
+            call = await opened.call(f'{{"texts": {TEXTS}}}'.encode())
+            first = await call.next()
+            made = await stood_still(lambda: engine.made)
+            # A window that a message passed, one that waits to be sent, and what is gathered.
+            assert made * SIZE <= WINDOW_BYTES + 3 * HELD
+            for _ in range(5):
+                assert len(texts(await messages(await opened.call(b'{"texts": 10}')))) == 10
+            assert engine.made == made + 5 * 10
+            assert first is not None
+            said = texts([first])
+            while (message := await call.next()) is not None:
+                said += texts([message])
+            assert said == [talked(number) for number in range(TEXTS)]
+
+        ran(work, Over)
