@@ -21,17 +21,10 @@ from serve.llm.ledger.cost import (
     most_dollars,
 )
 from serve.llm.settings import TokenPrices
+from tests.unit.serve.llm.uses import Seconds
 
 PRICES = TokenPrices(input=3.0, output=15.0, cached=0.3)
 CONTEXT = 4096
-
-
-class Seconds:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_tokens_cost_by_the_million_and_cached_ones_as_such() -> None:

@@ -53,3 +53,11 @@ def release(kept: UsageLedger) -> None:
     kept._journal._file, file = None, kept._journal._file
     assert file is not None
     os.close(file)
+
+
+class Seconds:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
