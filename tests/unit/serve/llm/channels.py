@@ -162,7 +162,9 @@ def ran(work: Callable[[Opened], Awaitable[None]], replica: Callable[[], Replica
 
     async def whole() -> None:
         opened = Opened(replica())
-        await work(opened)
+        # Where both ends wait for each other, neither has a limit.
+        async with asyncio.timeout(60):
+            await work(opened)
         await opened.channels.close()
         await until(lambda: opened.replica.leases == 0)
         await until(lambda: opened.replica.running == 0)
