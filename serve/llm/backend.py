@@ -31,7 +31,7 @@ class Tokens:
         return Tokens(self.input + other.input, self.output + other.output, self.cached + other.cached)
 
 
-def _unbounded() -> None:
+def _with_no_budget() -> None:
     pass
 
 
@@ -44,7 +44,7 @@ class Work:
     """
 
     tokens: Tokens | None = None
-    again: Callable[[], None] = _unbounded
+    again: Callable[[], None] = _with_no_budget
 
     def add(self, tokens: Tokens) -> None:
         self.tokens = (self.tokens or Tokens()) + tokens

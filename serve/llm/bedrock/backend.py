@@ -101,11 +101,12 @@ class BedrockBackend:
             raise late(region, f"no token in {seconds:g} s") from None
 
     async def _invoked(self, work: Work, asked: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """One of the calls that a request for embeddings is: what is reserved for all of them has room for it twice."""
+        """One of the calls that a request for embeddings is."""
 
         async def invoked(region: str) -> tuple[dict[str, Any], Mapping[str, str]]:
             return await self._connection.whole(region, "invoke", asked, self._settings.answer_seconds)
 
+        # Of its own, which asks for no more room: the reservation has a token for each byte, and a guess for each four.
         tried = Work()
         try:
             return await self._attempts(tried, lambda _: embeddings.guessed(asked)).answer(invoked)

@@ -6,15 +6,20 @@ process of its own, whose time and memory are bounded.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from serve.llm.deployed import schema_check
+
+Verdict = TypeVar("Verdict")
 
 TRIED_AT_ONCE = 2
 
@@ -42,6 +47,27 @@ class Part:
     kind: Literal["schema", "grammar", "matcher"]
     param: str
     text: str
+
+
+class Verdicts(Generic[Verdict]):
+    """What was tried last, in threads of its own: whoever has no schema does not wait for those that have."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(TRIED_AT_ONCE, thread_name_prefix="schema")
+        self._verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()
+
+    async def of(self, tried: Hashable, by: Callable[[], Verdict]) -> Verdict:
+        """The verdict on what is ``tried``. Raises: whatever ``by`` does, which is not kept."""
+        if tried in self._verdicts:
+            self._verdicts.move_to_end(tried)
+            return self._verdicts[tried]
+        found = self._verdicts[tried] = await asyncio.get_running_loop().run_in_executor(self._threads, by)
+        while len(self._verdicts) > KEPT:
+            self._verdicts.popitem(last=False)
+        return found
+
+    def stop(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def faults(parts: Sequence[Part]) -> tuple[Part, str] | None:

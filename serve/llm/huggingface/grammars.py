@@ -6,16 +6,14 @@ process of its own before it comes to this one, and each token is bounded by :da
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from serve.llm.deployed.schema_check import LIMITS
-from serve.llm.deployed.schemas import KEPT, TRIED_AT_ONCE, Part, SchemasUntried, faults, said_of
+from serve.llm.deployed.schemas import Part, SchemasUntried, Verdicts, faults, said_of
 from serve.llm.huggingface.generation import GenerationFailed
 from serve.llm.huggingface.refusals import Rejected, rejected
 
@@ -27,9 +25,7 @@ class Grammars:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        # Of its own: whoever has no schema does not wait for those that have.
-        self._threads = ThreadPoolExecutor(TRIED_AT_ONCE, thread_name_prefix="grammar")
-        self._kept: OrderedDict[tuple[Part, ...], Any] = OrderedDict()
+        self._verdicts: Verdicts[Any] = Verdicts()
 
     @classmethod
     def of(cls, tokenizer: Any, vocabulary: int, ends: list[int]) -> Grammars:
@@ -49,21 +45,14 @@ class Grammars:
             Rejected: one of them is wrong, or takes too much.
             GenerationFailed: they can't be tried.
         """
-        key = tuple(parts)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        else:
-            self._kept[key] = await asyncio.get_running_loop().run_in_executor(self._threads, self._try, parts)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        found = self._kept[key]
+        found = await self._verdicts.of(tuple(parts), functools.partial(self._try, parts))
         if isinstance(found, Rejected):
             # Not itself, which would keep the frames of all who were told.
             raise Rejected(found.refused)
         return found
 
     def stop(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._verdicts.stop()
 
     def _try(self, parts: Sequence[Part]) -> Any:
         from llguidance import LLMatcher, LLParserLimits

@@ -5,10 +5,8 @@ vLLM's own choice of who holds answers is llguidance here, always: it is what th
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
-from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,7 +16,7 @@ from vllm.v1.structured_output.backend_types import StructuredOutputOptions
 from vllm.v1.structured_output.request import get_structured_output_key
 
 from serve.llm.backend import Body
-from serve.llm.deployed.schemas import KEPT, TRIED_AT_ONCE, Part, faults, said_of
+from serve.llm.deployed.schemas import Part, Verdicts, faults, said_of
 
 STRICT: ContextVar[bool] = ContextVar("STRICT", default=False)
 """Of the call whose task this is: whether nothing in its schema may be passed over."""
@@ -34,9 +32,7 @@ class Schemas:
     """Those that were tried."""
 
     def __init__(self) -> None:
-        # Of its own: whoever has no schema does not wait for those that have.
-        self._threads = ThreadPoolExecutor(TRIED_AT_ONCE, thread_name_prefix="schema")
-        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._verdicts: Verdicts[str] = Verdicts()
 
     async def check(self, wanted: Any) -> None:
         """``wanted``: vLLM's ``StructuredOutputsParams``, whose schema is told to be lenient unless the call is strict.
@@ -54,18 +50,11 @@ class Schemas:
             serialized = serialize_guidance_grammar(kind, text)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise VLLMValidationError(f"what the answer is to be held to can't be read: {error}") from error
-        if serialized in self._kept:
-            self._kept.move_to_end(serialized)
-        else:
-            loop = asyncio.get_running_loop()
-            self._kept[serialized] = await loop.run_in_executor(self._threads, _tried, serialized)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        if wrong := self._kept[serialized]:
+        if wrong := await self._verdicts.of(serialized, functools.partial(_tried, serialized)):
             raise VLLMValidationError(wrong)
 
     def stop(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._verdicts.stop()
 
 
 def _tried(serialized: str) -> str:

@@ -18,9 +18,10 @@ from transformers import PreTrainedTokenizerFast
 from serve.llm.backend import Operation
 from serve.llm.deployed.engine import Tally
 from serve.llm.deployed.messages import Refused, Whole
+from serve.llm.deployed.schemas import TRIED_AT_ONCE
 from serve.llm.huggingface import grammars
 from serve.llm.huggingface.engine import HuggingFaceEngine
-from serve.llm.huggingface.grammars import TRIED_AT_ONCE, Grammars
+from serve.llm.huggingface.grammars import Grammars
 from serve.llm.huggingface.model import Loaded, _silent
 from serve.llm.huggingface.refusals import rejected
 from serve.llm.huggingface.sampling import Sampler, Token

@@ -27,7 +27,7 @@ def test_a_panic_is_the_grammar_s_fault(monkeypatch: pytest.MonkeyPatch, capsys:
     def panics(_: str) -> str:
         raise Panic
 
-    monkeypatch.setattr(schema_check, "_grammar", panics)
+    monkeypatch.setitem(schema_check.CHECKS, "grammar", panics)
     # This process keeps its own.
     limits = SimpleNamespace(setrlimit=lambda *_: None, RLIMIT_CPU=0, RLIMIT_AS=0, RLIMIT_CORE=0)
     monkeypatch.setattr(schema_check, "resource", limits)
