@@ -1,8 +1,8 @@
 """Load on a running ingress: HTTP/1.1 over raw sockets with keep-alive, and what became of every request.
 
-A client sends, waits for the whole answer, thinks, and sends again, on one connection for as long as
-the server keeps it. Nothing is tried again: a connection that ends without an answer is an outcome like
-any other, with the status 0.
+A client sends, waits for the whole answer, and sends again, on one connection for as long as the server
+keeps it; where it was refused it thinks before it comes again. Nothing is tried again: a connection that
+ends without an answer is an outcome like any other, with the status 0.
 
 An answer's time ends when its first bytes reach this machine's TCP, by the kernel's clock
 (``SO_TIMESTAMPNS``), not when this process gets around to reading them: a generator that is late
@@ -31,6 +31,7 @@ TIMESPEC = struct.Struct("qq")
 CHUNK = 256 * 1024
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 NO_ANSWER = 0
+OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def hammer(
 ) -> list[Outcome]:
     """Send ``request`` from this many clients for as long, and tell what became of each.
 
-    ``think``: seconds between an answer and a client's next request. ``patience``: after how long
+    ``think``: seconds between a refusal and a client's next request. ``patience``: after how long
     without an answer a request counts as hung. ``parts``: headers and body are sent one after the other,
     as most clients do. ``until``: ends it sooner, where it becomes true.
     """
@@ -101,7 +102,7 @@ async def hammer(
                 connection = None
             if outcome.status == NO_ANSWER:
                 await asyncio.sleep(0.05)
-            if think:
+            if think and outcome.status != OK:
                 await asyncio.sleep(think)
         if connection is not None:
             connection.close()
