@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import ray
 import ray.train
 import ray.train.torch
+from ray.exceptions import RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
@@ -73,7 +74,8 @@ def run_loop(
     ``storage`` goes on from its last checkpoint, and so do workers that replace a lost one.
 
     Raises:
-        TrainingFailed: the cluster is too small, or workers failed more than ``max_failures`` times.
+        TrainingFailed: the cluster is too small, workers failed more than ``max_failures`` times, or Ray lost a
+            process of the run that it does not start anew, as Ray Train's controller.
     """
     _check_capacity(resources)
     board = Board.remote()  # type: ignore[attr-defined]
@@ -98,7 +100,7 @@ def run_loop(
     )
     try:
         return _run(trainer, board, on_report)
-    except ray.train.TrainingFailedError as error:
+    except (ray.train.TrainingFailedError, RayError) as error:
         raise TrainingFailed(f"training run {name} failed: {_first_reason(error)}") from error
 
 

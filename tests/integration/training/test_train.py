@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.integration.serve import processes
 from training import train
 from training.data import View
 from training.errors import TrainingFailed
@@ -85,4 +86,22 @@ def test_asking_for_more_than_the_cluster_has_is_refused_at_once(view_folder: Pa
             name="large",
             storage=tmp_path,
             on_epoch=lambda _: None,
+        )
+
+
+def test_a_run_whose_controller_is_killed_ends_with_its_reason(view_folder: Path, tmp_path: Path) -> None:
+    """What it had reserved for its workers is this process's until it ends: the last test of this cluster."""
+
+    def kill_the_controller(_: train.EpochReport) -> None:
+        for controller in processes.titled(os.getpid(), "ray::TrainController"):
+            os.kill(controller, signal.SIGKILL)
+
+    with pytest.raises(TrainingFailed, match=r"training run headless failed: ActorDiedError: .*TrainController"):
+        train.fit(
+            View.open(view_folder),
+            RECIPE,
+            Resources(),
+            name="headless",
+            storage=tmp_path,
+            on_epoch=kill_the_controller,
         )
