@@ -76,12 +76,16 @@ def test_whatever_comes_to_whichever_process_the_budget_is_filled_and_hardly_pas
     assert 1 - 3 * dearest <= asyncio.run(check()) <= 1 + dearest / 2
 
 
-def test_far_from_its_end_nobody_waits(place: Place) -> None:
+def test_far_from_its_end_nobody_waits_and_near_it_everybody_does(place: Place) -> None:
     async def check() -> None:
         here, there = await started(place, 2)
-        with place.held_up():
-            assert await let_in(here, 0.3)
-            assert await let_in(there, 0.3)
+        for each in (here, there):
+            with pytest.raises(StopIteration):
+                each.reserve("reports", "assistant", 0.12).confirm().send(None)
+        waiting = asyncio.create_task(let_in(here, 0.12))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert await waiting
         await here.close()
         await there.close()
 
