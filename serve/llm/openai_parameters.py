@@ -14,6 +14,7 @@ NOTES = frozenset(
 
 SAYS_NOTHING: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
+    "seed": (),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from serve.gateway.errors import MalformedRequest, ParameterRejected, UnsupportedMediaType, shown
+from serve.gateway.errors import SHOWN_CHARACTERS, MalformedRequest, ParameterRejected, UnsupportedMediaType, shown
 from serve.gateway.transport import Call, decode_json
 from serve.llm.backend import MOST_INPUTS, Operation
 
@@ -23,6 +23,7 @@ MOST_VALUES = 100_000
 NUMBERS = frozenset({int, float, bool, type(None)})
 
 LONGEST_NAME = 256
+"""Of a model, and of a parameter."""
 
 LONGEST: dict[Operation, dict[str, int]] = {
     "chat": {"messages": 2048, "stop": 4, "tools": 128, "functions": 128, "logit_bias": 1024, "variables": 128},
@@ -55,6 +56,10 @@ MOST_PROMPT_TOKENS = 2**18
 def decode(call: Call, operation: Operation) -> Asked:
     """Raises: MalformedRequest, ParameterRejected."""
     document = _object(call)
+    for name in document:
+        if len(name) > LONGEST_NAME:
+            reason = f"expected a name of at most {LONGEST_NAME} characters, got {len(name)}"
+            raise ParameterRejected(f"{name[:SHOWN_CHARACTERS]}…", reason, "unknown_parameter")
     model = _model(document)
     for name, most in LONGEST[operation].items():
         _check_length(name, document.get(name), most)

@@ -16,7 +16,7 @@ from typing import Any
 from serve.gateway.errors import BackendError
 from serve.llm.backend import MOST_INPUTS, Body, Completed, Tokens, Work
 from serve.llm.bedrock.ids import base
-from serve.llm.bedrock.reading import invalid, sequence, text, unsupported, whole
+from serve.llm.bedrock.reading import invalid, sequence, text, unknown, unsupported, whole
 from serve.llm.ledger.cost import CHARACTERS_A_TOKEN
 
 TITAN = "amazon.titan-embed-text-v2:0"
@@ -76,7 +76,7 @@ def requests(body: Body, model: str) -> list[dict[str, Any]]:
     if model != TITAN and not model.startswith(COHERE):
         raise BackendError(400, "unsupported_operation", "this model gives no embeddings", "model")
     if others := sorted(name for name, value in body.items() if name not in KNOWN and value is not None):
-        raise unsupported(others[0], "embeddings have no such parameter here")
+        raise unknown(others[0])
     if body.get("encoding_format") not in (None, "float", "base64"):
         raise invalid("encoding_format", "float or base64", body.get("encoding_format"))
     texts = _texts(body.get("input"))

@@ -16,6 +16,10 @@ def unsupported(param: str, why: str = "Bedrock's Converse has no such parameter
     return BackendError(400, "unsupported_parameter", f"{param}: {why}", param)
 
 
+def unknown(param: str) -> BackendError:
+    return BackendError(400, "unknown_parameter", f"Unrecognized request argument supplied: {param}", param)
+
+
 def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
     value = body.get(name)
     if value is None:

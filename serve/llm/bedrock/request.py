@@ -13,8 +13,8 @@ from typing import Any
 from serve.gateway.errors import BackendError
 from serve.llm.backend import Body
 from serve.llm.bedrock.messages import Conversation, conversation, tool_name
-from serve.llm.bedrock.reading import invalid, mapping, number, sequence, text, unsupported, whole
-from serve.llm.openai_parameters import says_nothing
+from serve.llm.bedrock.reading import invalid, mapping, number, sequence, text, unknown, unsupported, whole
+from serve.llm.openai_parameters import is_openai_s, says_nothing
 from serve.llm.settings import Guardrail
 
 MOST_STOPS = 2500
@@ -51,7 +51,7 @@ def chat(body: Body, guardrail: Guardrail | None = None) -> dict[str, Any]:
     """
     for name, value in body.items():
         if name not in READ and name not in ELSEWHERE and not says_nothing(name, value):
-            raise unsupported(name)
+            raise unsupported(name) if is_openai_s(name) else unknown(name)
     talk = conversation(body.get("messages"))
     asked: dict[str, Any] = {"messages": talk.messages}
     if talk.system:

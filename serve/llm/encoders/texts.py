@@ -54,7 +54,7 @@ def read(body: Mapping[str, Any], dims: int, max_tokens: int) -> Asked:
     """
     for name in sorted(body.keys() - KNOWN):
         if body[name] is not None:
-            raise ParameterRejected(name, "embeddings have no such parameter here", "unsupported_parameter")
+            raise ParameterRejected(name, "embeddings have no such parameter here", "unknown_parameter")
     encoding = body.get("encoding_format")
     if encoding not in (None, "float", "base64"):
         raise ParameterRejected("encoding_format", f"expected float or base64, got {shown(encoding)}")

@@ -182,6 +182,7 @@ BODY: dict[str, Any] = {"model": "small", "messages": MESSAGES}
         (CHAT, {"model": 3}, "model", "invalid_type"),
         (CHAT, {"model": ""}, "model", "invalid_value"),
         (CHAT, {"model": "x" * 257}, "model", "invalid_value"),
+        (CHAT, {"x" * 257: 1}, f"{'x' * 60}…", "unknown_parameter"),
         (CHAT, {"stream": "yes"}, "stream", "invalid_type"),
         (CHAT, {"stream": 1}, "stream", "invalid_type"),
         (CHAT, {"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),

@@ -177,7 +177,6 @@ def test_some_of_a_models_own_fields_go_along_and_no_others() -> None:
         {"prediction": {}},
         {"web_search_options": {}},
         {"modalities": ["audio"]},
-        {"guided_json": {}},
         {"response_format": {"type": "json_object"}},
     ],
 )

@@ -147,7 +147,7 @@ def test_base64_is_the_same_numbers(house: House) -> None:
         ({"input": ["late"] * 2049}, "input", "array_above_max_length"),
         ({"encoding_format": "bytes"}, "encoding_format", "invalid_value"),
         ({"dimensions": 4}, "dimensions", "invalid_value"),
-        ({"input_type": "query"}, "input_type", "unsupported_parameter"),
+        ({"input_type": "query"}, "input_type", "unknown_parameter"),
     ],
 )
 def test_what_is_wrong_is_said_in_openai_s_terms(house: House, fields: dict[str, Any], param: str, code: str) -> None:
