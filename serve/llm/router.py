@@ -1,8 +1,8 @@
 """Names of language models, their routes, and what becomes of a request: the plane that the transports call.
 
-A request goes to the routes of the lowest priority first, among equals by weight. Where a backend has no room, is down
-or would pass a budget, the next one is asked, until the first byte; what is wrong with the request itself is said at
-once.
+A request goes to the routes of the lowest priority first, among equals by weight. Where a backend has no room, is down,
+would pass a budget or has not what is asked for, the next one is asked, until the first byte; what is wrong with the
+request itself is said at once. Where none answers, that which may answer a moment later is told of before others.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from serve.llm.use import Ledger, Reservation, Use
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """What another backend may well answer: the statuses of a server that has no room, or that failed."""
+
+LACKING = frozenset({"unsupported_parameter", "unsupported_operation", "unknown_parameter"})
+"""OpenAI's codes of what a backend has not, and another may have: some have parameters of their own."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,20 @@ class Router:
             body, template = await filled(body, self._prompts)
             if template is not None:
                 context.prompt, context.prompt_version = template.name, template.version
-        *others, last = self._ordered(model.routes)
-        for route in others:
+        told: ServeError | None = None
+        version = None
+        for route in self._ordered(model.routes):
+            if told is not None and (gone := context.abandoned()) is not None:
+                raise gone
             try:
                 return await self._by(route, operation, body, context, request_id)
             except ServeError as error:
                 if not _passes(error):
                     raise
-            if (gone := context.abandoned()) is not None:
-                raise gone
-        return await self._by(last, operation, body, context, request_id)
+                if told is None or _for_a_moment(error) or not _for_a_moment(told):
+                    told, version = error, context.version
+        context.version = version
+        raise told or AssertionError(name)
 
     async def close(self) -> None:
         for priced in self._backends.values():
@@ -239,9 +246,20 @@ class _Counted:
 
 def _passes(error: ServeError) -> bool:
     """Whether another backend may be asked."""
+    return _for_a_moment(error) or _for_longer(error)
+
+
+def _for_a_moment(error: ServeError) -> bool:
+    """Whether the same backend may soon answer the same request."""
     if isinstance(error, BackendError):
-        return error.of_backend or error.status in PASSING
-    return isinstance(error, Unavailable | RateLimited | BudgetReached)
+        return error.status in PASSING and error.openai_code != BudgetReached.openai_code
+    return isinstance(error, Unavailable | RateLimited)
+
+
+def _for_longer(error: ServeError) -> bool:
+    if error.openai_code in LACKING or error.openai_code == BudgetReached.openai_code:
+        return True
+    return isinstance(error, BackendError) and error.of_backend
 
 
 def _refused(error: BaseException) -> bool:

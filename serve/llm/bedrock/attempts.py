@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from serve.gateway.errors import ServeError
 from serve.llm.backend import Tokens, Work
-from serve.llm.bedrock.errors import Again, Failure
+from serve.llm.bedrock.errors import Again, Failure, NotOffered
 
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 8.0
@@ -35,14 +35,19 @@ class Attempts:
         self._billed = False
 
     async def answer(self, attempt: Attempt[Answer]) -> Answer:
-        """The first answer; else what the last region said. Raises: ServeError."""
-        for place, region in enumerate(self._regions):
+        """The first answer; else what the last region said that has the model. Raises: ServeError."""
+        told: Failure | None = None
+        for region in self._regions:
             try:
                 return await self._in(region, attempt)
             except Failure as failure:
-                if failure.again is Again.NOWHERE or place == len(self._regions) - 1:
-                    raise failure.error from failure
-        raise AssertionError(self._regions)
+                if told is None or not isinstance(failure.error, NotOffered):
+                    told = failure
+                if failure.again is Again.NOWHERE:
+                    break
+        if told is None:
+            raise AssertionError(self._regions)
+        raise told.error from told
 
     async def _in(self, region: str, attempt: Attempt[Answer]) -> Answer:
         for number in range(self._retries):
@@ -58,6 +63,8 @@ class Attempts:
     async def _once(self, region: str, attempt: Attempt[Answer]) -> Answer:
         if self._billed:
             self._work.again()
+            # Whatever is tried until the next one that is billed has its room.
+            self._billed = False
         began = time.monotonic()
         try:
             return await attempt(region)

@@ -124,14 +124,15 @@ class DeployedBackend:
             await self._channels.close()
 
     async def _run(self, operation: Operation, body: bytes, work: Work) -> Completed | DeployedStream:
+        in_vain = work.tokens or Tokens()
         application = await self._where()
         call = self._call(application, operation, body)
         first = await self._first(call, application, work)
         if isinstance(first, Chunks):
-            return DeployedStream(call, first)
+            return DeployedStream(call, first, in_vain)
         if isinstance(first, Whole):
             document = orjson.loads(first.document)
-            return Completed(document, _used(document), first.version or None)
+            return Completed(document, in_vain + _used(document), first.version or None)
         raise Unavailable(f"backend {self._name} said nothing")
 
     def _own(self) -> str:
@@ -164,6 +165,7 @@ class DeployedBackend:
         """The first message of an answer. Where no replica runs a handle waits for one, which may take minutes; this
         does not."""
         loop = asyncio.get_running_loop()
+        in_vain = work.tokens or Tokens()
         message = loop.create_task(call.next())
         try:
             while True:
@@ -177,7 +179,7 @@ class DeployedBackend:
                 first = message.result()
                 if not isinstance(first, Progress):
                     return first
-                work.tokens = first.tokens
+                work.tokens = in_vain + first.tokens
                 message = loop.create_task(call.next())
         except BaseException:
             # Also where the message has come, and whoever waited for it was cancelled in the same moment.
@@ -187,10 +189,11 @@ class DeployedBackend:
 
 
 class DeployedStream:
-    """See :class:`serve.llm.backend.Stream`."""
+    """See :class:`serve.llm.backend.Stream`. ``in_vain``: what replicas took that died before this one answered."""
 
-    def __init__(self, call: Call, first: Chunks) -> None:
+    def __init__(self, call: Call, first: Chunks, in_vain: Tokens) -> None:
         self._call = call
+        self._in_vain = in_vain
         self._waiting: deque[Mapping[str, Any]] = deque()
         self._tokens = Tokens()
         self.version = first.version or None
@@ -198,7 +201,7 @@ class DeployedStream:
 
     @property
     def tokens(self) -> Tokens:
-        return self._tokens
+        return self._in_vain + self._tokens
 
     def __aiter__(self) -> DeployedStream:
         return self

@@ -23,7 +23,7 @@ from ray import serve as ray_serve
 
 from console import UserError
 from serve import loopback, replica_log
-from serve.llm.deployed.generations import Generation, State, digest_of, serving
+from serve.llm.deployed.generations import STARTED, Generation, State, digest_of, serving
 from serve.llm.deployed.sources import Sources, fetch, label, model_of, renewed
 from serve.llm.settings import Deployed
 from training.bundle import Bundles, BundleVersion
@@ -87,6 +87,7 @@ class Following:
         self._clock = clock
         self._said = ""
         self._refused, self._again_at = "", math.inf
+        self._were_up: set[Generation] = set()
         self._current: Generation | None = None
         self._current_since = 0.0
 
@@ -116,6 +117,8 @@ class Following:
         """
         every = await asyncio.to_thread(self._runs.found)
         found = {each: state for each, state in every.items() if not state.going}
+        self._were_up &= found.keys()
+        self._were_up |= {each for each, state in found.items() if state.status in STARTED}
         current = serving(found)
         if current != self._current:
             self._current, self._current_since = current, self._clock()
@@ -176,7 +179,9 @@ class Following:
     async def _watch(self, starting: Generation, state: State, version: BundleVersion, *, first: bool) -> None:
         """It is started: see to it that it doesn't take for ever, but for the first one, beside which there is none."""
         failed = state.status == "DEPLOY_FAILED"
-        late = time.time() - state.deployed > self._settings.start_seconds and not first
+        # One that was up is Serve's to start anew.
+        starts = starting not in self._were_up and not first
+        late = starts and time.time() - state.deployed > self._settings.start_seconds
         if not failed and not late:
             return
         why = state.message.strip().rpartition("\n")[2]

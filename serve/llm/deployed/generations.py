@@ -20,8 +20,8 @@ DIGEST_DIGITS = 12
 
 APPLICATION = re.compile(rf"(.+)\.([1-9][0-9]*)\.([0-9a-f]{{{DIGEST_DIGITS}}})")
 
-ANSWERING = frozenset({"RUNNING", "UPDATING", "STOPPING"})
-"""Serve's states of a replica."""
+ANSWERING = frozenset({"RUNNING", "UPDATING", "STOPPING", "PENDING_MIGRATION", "RECOVERING"})
+"""Serve's states of a replica, also of one whose node is drained and of one that a new controller asks how it is."""
 
 STARTED = frozenset({"RUNNING", "UNHEALTHY"})
 """Serve's states of an application that was up once."""

@@ -11,7 +11,7 @@ from serve.gateway.errors import BudgetReached, ServeError
 from serve.llm.backend import Tokens, Work
 from serve.llm.bedrock import attempts as module
 from serve.llm.bedrock.attempts import Attempts
-from serve.llm.bedrock.errors import Again, CredentialsRefused, Failure, NotReached
+from serve.llm.bedrock.errors import Again, CredentialsRefused, Failure, NotOffered, NotReached
 
 LATE = NotReached("here", "late")
 GUESS = Tokens(10, 1)
@@ -78,6 +78,27 @@ def test_what_never_went_out_does_not_count() -> None:
     with pytest.raises(CredentialsRefused):
         tried(CredentialsRefused(), work=work)
     assert work.tokens is None
+
+
+def test_what_is_not_billed_is_reserved_once_however_often_it_is_tried() -> None:
+    asked: list[int] = []
+    work = Work(again=lambda: asked.append(1))
+    late = Failure(LATE, Again.HERE, read=True)
+    throttled = Failure(LATE, Again.HERE)
+    made = Attempts(["here"], 6, work, lambda _: GUESS)
+    assert asyncio.run(made.answer(failing(late, throttled, throttled, late, throttled))) == "here"
+    # After each that was billed: whatever comes before the next one has the same room.
+    assert len(asked) == 2
+
+
+def test_a_region_that_has_not_the_model_does_not_speak_for_one_that_was_busy() -> None:
+    busy = Failure(LATE, Again.ELSEWHERE)
+    missing = Failure(NotOffered(404, "model_not_found", "none"), Again.ELSEWHERE)
+    for failures in ([busy, missing], [missing, busy]):
+        with pytest.raises(NotReached):
+            tried(*failures)
+    with pytest.raises(NotOffered):
+        tried(missing, missing)
 
 
 @pytest.mark.parametrize("read", [False, True])

@@ -11,10 +11,10 @@ import pytest
 from serve.gateway.errors import ServeError
 from serve.llm.backend import Completed, Tokens, Work
 from serve.llm.deployed import backend as module
-from serve.llm.deployed.backend import DeployedBackend
+from serve.llm.deployed.backend import DeployedBackend, DeployedStream
 from serve.llm.deployed.calls import Call, ReplicaGone
 from serve.llm.deployed.generations import State
-from serve.llm.deployed.messages import Message, Progress, Whole
+from serve.llm.deployed.messages import Chunks, Message, Progress, Whole
 
 
 def test_what_was_found_after_nobody_waited_any_more_is_not_taken_for_what_is_now(
@@ -89,4 +89,27 @@ def test_an_answer_that_was_only_begun_is_made_by_another_replica_where_the_firs
     answer = Whole(b'{"usage": {"prompt_tokens": 7, "completion_tokens": 2}}')
     found = asyncio.run(backend_of(monkeypatch, gone, Says(Progress(Tokens(7, 1)), answer)).run("chat", {}))
     assert isinstance(found, Completed)
-    assert found.tokens == Tokens(7, 2)
+    assert found.document["usage"] == {"prompt_tokens": 7, "completion_tokens": 2}
+    # With what the first one made.
+    assert found.tokens == Tokens(14, 3)
+
+
+def test_what_every_replica_made_that_went_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work()
+    gone = [Says(Progress(Tokens(7, made)), ReplicaGone("own")) for made in (1, 5, 2)]
+    with pytest.raises(ReplicaGone):
+        asyncio.run(backend_of(monkeypatch, *gone).run("chat", {}, work))
+    assert work.tokens == Tokens(21, 8)
+
+
+def test_a_stream_counts_what_a_replica_had_made_that_went_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        gone = Says(Progress(Tokens(7, 1)), ReplicaGone("own"))
+        going = Says(Chunks(b"{}", Tokens(7, 1)), Chunks(b"{}", Tokens(7, 2)))
+        found = await backend_of(monkeypatch, gone, going).run("chat", {})
+        assert isinstance(found, DeployedStream)
+        assert found.tokens == Tokens(14, 2)
+        assert [await anext(found), await anext(found)] == [{}, {}]
+        assert found.tokens == Tokens(14, 3)
+
+    asyncio.run(check())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.serve._private.common import ReplicaState
 
 from serve.llm.deployed.follower import (
     AGAIN_SECONDS,
@@ -18,7 +19,7 @@ from serve.llm.deployed.follower import (
     Following,
     StartFailed,
 )
-from serve.llm.deployed.generations import Generation, State, generations, serving
+from serve.llm.deployed.generations import ANSWERING, Generation, State, generations, serving
 from serve.llm.deployed.sources import Sources, resolved
 from serve.llm.settings import Vllm
 from training.bundle import BASE_DIGEST_TAG, Bundles
@@ -252,6 +253,21 @@ class TestFollowed:
         assert not scene.tick(2)
         assert scene.runs.numbers() == [1, 2]
 
+    @pytest.mark.parametrize("status", ["RUNNING", "UNHEALTHY", "DEPLOYING"])
+    def test_one_that_was_up_is_not_late_while_the_one_before_it_works_on(
+        self, scene: Scene, said: Said, status: str
+    ) -> None:
+        scene.move("2")
+        scene.tick()
+        scene.runs.become(up())
+        scene.tick()
+        # Its replica died, or Serve's controller, which finds one after the other again.
+        scene.runs.become(State(status, 0, "", time.time() - 1e6))
+        scene.tick(2)
+        assert scene.asked == 1
+        assert scene.runs.numbers() == [1, 2]
+        assert said() == []
+
 
 class TestRefused:
     def test_files_that_are_not_what_was_registered(self, scene: Scene, said: Said) -> None:
@@ -323,6 +339,9 @@ class TestRefused:
 
 
 class TestGenerations:
+    def test_of_serve_s_states_of_a_replica_all_answer_but_those_before_its_start_and_after_its_end(self) -> None:
+        assert {state.value for state in ReplicaState} - ANSWERING == {"STARTING", "STOPPED"}
+
     def test_other_applications_are_none(self) -> None:
         mine = Generation("a.b", 12, "0123456789ab")
         found = {name: up() for name in (mine.application, "default", "a.b", "b.1.0123456789ab", "a.b.0.0123456789ab")}

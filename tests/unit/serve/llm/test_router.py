@@ -17,10 +17,12 @@ from serve.gateway.errors import (
     Forbidden,
     ModelNotFound,
     Overloaded,
+    ParameterRejected,
     ServeError,
     Unavailable,
 )
 from serve.llm.backend import Completed, Stream, Tokens, Work
+from serve.llm.bedrock.errors import NotOffered
 from serve.llm.prompts.lookup import PromptNotFound
 from serve.llm.router import Router
 from serve.llm.settings import Route
@@ -110,9 +112,39 @@ def test_what_is_wrong_with_the_request_is_said_at_once() -> None:
     assert second.asked == []
 
 
+@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_operation", "unknown_parameter"])
+def test_what_a_backend_has_not_the_next_is_asked_for(code: str) -> None:
+    for error in (BackendError(400, code, "seed", "seed"), ParameterRejected("seed", "none", code)):
+        first, second, book = Fake("first", error=error), Fake("second"), Book()
+        assert run(router(first, second, book=book)) == Completed(DOCUMENT, Tokens(3, 2))
+        assert [(use.backend, use.tokens) for use in book.uses] == [("first", Tokens()), ("second", Tokens(3, 2))]
+
+
 def test_where_none_can_answer_the_last_one_s_reason_is_given() -> None:
     with pytest.raises(BackendError, match="b"):
         run(router(Fake("first", error=Unavailable()), Fake("second", error=BackendError(503, None, "b"))))
+    with pytest.raises(BackendError, match="b"):
+        run(router(Fake("first", error=LACKS), Fake("second", error=BackendError(404, None, "b"))))
+
+
+LACKS = BackendError(400, "unsupported_parameter", "seed: none", "seed")
+
+
+@pytest.mark.parametrize(
+    "other", [LACKS, NotOffered(404, "model_not_found", "none"), BackendError(429, "insufficient_quota", "spent")]
+)
+def test_what_may_answer_a_moment_later_is_told_of_before_what_never_does(other: ServeError) -> None:
+    for names in (("busy", "other"), ("other", "busy")):
+        errors = {"busy": Unavailable("full"), "other": other}
+        context = RequestContext(CALLER)
+        with pytest.raises(Unavailable, match="full"):
+            run(router(*(Fake(name, error=errors[name]) for name in names)), context)
+        assert context.version == "busy"
+
+
+def test_nor_does_a_budget_speak_for_one_that_was_busy() -> None:
+    with pytest.raises(Unavailable, match="full"):
+        run(router(Fake("dear"), Fake("busy", error=Unavailable("full")), book=Book(refusals=1)))
 
 
 def test_a_budget_passes_on_to_a_route_that_it_allows_and_nothing_is_asked_before() -> None:
