@@ -6,16 +6,20 @@ Imports nothing of ours, so each package may use it.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+OUTPUT_CLOSED = 141
+"""128 and SIGPIPE, as a shell tells it."""
 
 DURATION = re.compile(r"([1-9][0-9]{0,4})([dhm])")
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -26,6 +30,16 @@ class UserError(Exception):
 
     Every package's own errors derive from it. A command prints the text and exits with code 2.
     """
+
+
+class OutputClosed(SystemExit):
+    """Nobody reads standard output any more, as `head` does not when it has its lines.
+
+    No mistake and no bug: it ends any program quietly, with exit code 141.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(OUTPUT_CLOSED)
 
 
 class Arguments(argparse.ArgumentParser):
@@ -48,7 +62,21 @@ class Stage:
 
 
 def say(text: str, end: str = "\n") -> None:
-    print(text, end=end, flush=True)
+    """Raises: OutputClosed: nobody reads it."""
+    if not _printed(text, sys.stdout, end):
+        raise OutputClosed
+
+
+def _printed(text: str, stream: TextIO, end: str = "\n") -> bool:
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except BrokenPipeError:
+        # The interpreter flushes it once more when it exits, and would tell of the pipe then.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+        return False
+    return True
 
 
 @contextmanager
@@ -60,7 +88,9 @@ def stage(name: str) -> Iterator[Stage]:
     try:
         yield current
     except BaseException:
-        say(f"✗ {name}  {time.monotonic() - started:.1f} s")
+        # What failed is told first.
+        with suppress(OutputClosed):
+            say(f"✗ {name}  {time.monotonic() - started:.1f} s")
         raise
     detail = f"  {current.detail}" if current.detail else ""
     say(f"✓ {name}  {time.monotonic() - started:.1f} s{detail}")
@@ -79,14 +109,24 @@ def duration(text: str) -> timedelta | None:
 def run(command: Callable[[], int]) -> int:
     """Run a command and return its exit code.
 
-    A :class:`UserError` becomes one line on standard error and exit code 2, Ctrl-C exit code 130.
-    Anything else is a bug of ours and keeps its traceback.
+    A :class:`UserError` becomes one line on standard error and exit code 2, Ctrl-C exit code 130, output that nobody
+    reads any more exit code 141. Anything else is a bug of ours and keeps its traceback.
     """
+    _escape_what_cannot_be_encoded(sys.stdout, sys.stderr)
     try:
         return command()
     except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
+        _printed(f"error: {one_line(str(error))}", sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        _printed("interrupted", sys.stderr)
         return INTERRUPTED
+    except OutputClosed:
+        return OUTPUT_CLOSED
+
+
+def _escape_what_cannot_be_encoded(*streams: TextIO) -> None:
+    for stream in streams:
+        # The handlers that raise: who chose another one keeps it.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from console import say, stage
+from console import one_line, say, stage
 from demo.processes import DemoError, Processes, require_free_port
 
 if TYPE_CHECKING:
@@ -68,9 +68,20 @@ def _wait_for_key(url: str, key: str) -> None:
     """
     until = time.monotonic() + KEY_SECONDS
     headers = {"authorization": f"Bearer {key}"}
-    while httpx.get(f"{url}/v1/models", headers=headers, timeout=5).status_code != httpx.codes.OK:
+    while True:
+        try:
+            answer = httpx.get(f"{url}/v1/models", headers=headers, timeout=5)
+        except httpx.TransportError as error:
+            found = f"it did not answer ({one_line(str(error)) or type(error).__name__})"
+        else:
+            if answer.status_code == httpx.codes.OK:
+                return
+            found = f"it answered {answer.status_code}"
         if time.monotonic() > until:
-            raise DemoError(f"{url} does not know the new key after {KEY_SECONDS} s")
+            raise DemoError(
+                f"{url}/v1/models: expected the new key to be known within {KEY_SECONDS} s, but {found}: see the logs "
+                f"in {FOLDER / 'logs'}"
+            )
         time.sleep(0.1)
 
 

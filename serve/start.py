@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from console import INTERRUPTED, UserError, one_line, ray_cluster, say, stage
+from console import INTERRUPTED, OutputClosed, UserError, one_line, ray_cluster, say, stage
 from serve import direct, haproxy, loopback, ports
 from serve.gateway.grpc_service import SERVICER
 from serve.llm.deployed.sources import verify
@@ -152,7 +152,9 @@ def stop_on_signals(settings: Settings) -> None:
     """
 
     def end(_signal: int, _frame: FrameType | None) -> NoReturn:
-        say("stopping")
+        # Also where nobody reads what is said any more.
+        with contextlib.suppress(OutputClosed):
+            say("stopping")
         stop(settings.ingress.drain_seconds + STOP_SECONDS)
         leave()
 

@@ -4,7 +4,8 @@ Errors::
 
     UserError
     ├── LedgerError          (serve.llm.ledger.store)
-    └── UsageCommandError    no ledger is named, an argument is not what it should be, or a file can't be written
+    └── UsageCommandError    no ledger is named, an argument is not what it should be, a file can't be written, or uses
+                             may be missing from metrics
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from console import UserError, duration, say
 from serve.llm import emf
@@ -25,16 +26,24 @@ from serve.llm.ledger.journal import take_over
 from serve.llm.ledger.store import SECONDS_A_DAY, By, LedgerUnwritable, Sums, UsageStore, open_store
 from serve.llm.settings import UsageSettings
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 HEADINGS = ("REQUESTS", "INPUT", "CACHED", "OUTPUT", "DOLLARS", "PRICE UNKNOWN")
 MOST_SHOWN = 10
-OTHERS = "others"
+"""Of matplotlib's cycle of colours; the eighth is a grey, darker than that of the rest."""
+
+COLOUR_OF_THE_REST = "lightgrey"
 UNKNOWN = "unknown"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Where a cell begins with one of these a spreadsheet computes it: https://owasp.org/www-community/attacks/CSV_Injection"""
+
 FEW_SECONDS = 5
 """A request that has just been written may be of a clock that is a little ahead."""
 
 
 class UsageCommandError(UserError):
-    """No ledger is named, an argument is not what it should be, or a file can't be written."""
+    """No ledger is named, an argument is not what it should be, a file can't be written, or uses may be missing."""
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -45,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--since", metavar="TIME", help="7d, 12h or 30m ago; default: from the first request")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every day there")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the days' dollars there")
-    parser.add_argument("--emf", action="store_true", help="print whole hours as CloudWatch's metrics, and no table")
+    parser.add_argument("--emf", action="store_true", help="print whole hours as CloudWatch's metrics, alone")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--ledger", metavar="URL", help="default: the settings'")
     where.add_argument("--settings", default="", metavar="FILE", help="default: as `serve run` finds it")
@@ -67,23 +76,29 @@ def run(options: argparse.Namespace, settings: UsageSettings, now: datetime | No
     since = None if options.since is None else now - _duration(options.since)
     if options.emf and options.by == "day":
         raise UsageCommandError("--emf: expected --by key, model, backend or prompt: a metric has its time beside it")
+    if options.emf and (options.csv or options.plot):
+        raise UsageCommandError("--emf: expected no --csv and no --plot beside it: run the command once for each")
     with contextlib.closing(open_store(url, settings.journals, settings.password)) as store:
         # Before an ingress that was killed starts again, what it had not brought there is in its journal.
         left = _take_over(store)
         if options.emf:
             _say_metrics(store, options.by, since, now)
+            if left is not None:
+                raise UsageCommandError(f"--emf: some uses may be missing from these metrics: {left}")
             return 0
         days = store.sums(options.by, since, now + timedelta(seconds=FEW_SECONDS), SECONDS_A_DAY)
+    # Whoever reads the table may stop before its end.
+    if options.csv is not None:
+        _write(options.csv, options.by, days)
+    if options.plot is not None:
+        _draw(options.plot, options.by, days)
     for line in table(options.by, days):
         say(line)
     if left is not None:
         say(f"! some uses may be missing: {left}")
-    if options.csv is not None:
-        _write(options.csv, options.by, days)
-        say(f"✓ {options.csv}")
-    if options.plot is not None:
-        _draw(options.plot, options.by, days)
-        say(f"✓ {options.plot}")
+    for file in (options.csv, options.plot):
+        if file is not None:
+            say(f"✓ {file}")
     return 0
 
 
@@ -154,7 +169,7 @@ def _write(file: Path, by: By, days: Sequence[Sums]) -> None:
             name = {"day": [], "prompt": ["prompt", "prompt_version"]}.get(by, [by])
             writer.writerow(["day", *name, "requests", "input", "cached", "output", "dollars", "price_unknown"])
             for each in days:
-                shown = _columns(by, each.name)
+                shown = [_text(column) for column in _columns(by, each.name)]
                 counts = [each.requests, each.input, each.cached, each.output]
                 # Empty, not 0, where no price is known.
                 dollars = "" if each.unknown == each.requests else f"{each.dollars:.9f}"
@@ -174,39 +189,68 @@ def _columns(by: By, name: str) -> list[str]:
             return [name]
 
 
+def _text(cell: str) -> str:
+    """A cell that a spreadsheet shows and never computes."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
 def _draw(file: Path, by: By, days: Sequence[Sums]) -> None:
     try:
-        from matplotlib.figure import Figure
+        figure = picture(by, days)
     except ImportError as error:
         raise UsageCommandError("--plot needs matplotlib: pip install matplotlib") from error
+    try:
+        figure.savefig(file, format="png", dpi=120)
+    except OSError as error:
+        raise UsageCommandError(f"--plot {file}: cannot be written: {error.strerror}") from error
+
+
+def picture(by: By, days: Sequence[Sums]) -> Figure:
+    """The dollars of each day as bars: those of the dearest names, and of the rest together.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
     dearest = sorted(_together(days), key=lambda each: -each.dollars)
-    shown = [each.name for each in dearest[:MOST_SHOWN]]
-    unpriced = {each.name for each in dearest if each.unknown == each.requests}
-    amounts: dict[str, dict[datetime, float]] = defaultdict(lambda: defaultdict(float))
-    for each in days:
-        amounts[each.name if each.name in shown else OTHERS][each.begins] += each.dollars
+    shown, rest = dearest[:MOST_SHOWN], dearest[MOST_SHOWN:]
     dates = _days(days)
+
+    def heights(of: Sequence[Sums]) -> list[float]:
+        names = {each.name for each in of}
+        amounts: dict[datetime, float] = defaultdict(float)
+        for each in days:
+            if each.name in names:
+                amounts[each.begins] += each.dollars
+        return [amounts[day] for day in dates]
+
+    bars = [(_label(each), f"C{number}", heights([each])) for number, each in enumerate(shown)]
+    if rest:
+        bars.append((_label(_sum(f"{len(rest)} others", rest)), COLOUR_OF_THE_REST, heights(rest)))
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     bottoms = [0.0] * len(dates)
-    for name in [*shown, OTHERS]:
-        if name in amounts:
-            heights = [amounts[name][day] for day in dates]
-            # A dollar sign begins a formula.
-            label = f"{name or '-'}{' (unknown)' if name in unpriced else ''}".replace("$", r"\$")
-            axes.bar(range(len(dates)), heights, bottom=bottoms, label=label, width=0.8)
-            bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
+    drawn = []
+    for _, colour, found in bars:
+        drawn.append(axes.bar(range(len(dates)), found, bottom=bottoms, color=colour, width=0.8))
+        bottoms = [bottom + height for bottom, height in zip(bottoms, found, strict=True)]
     ticks = range(0, len(dates), max(1, len(dates) // 10))
     axes.set_xticks(ticks, [f"{dates[number]:%d %b}" for number in ticks])
     axes.set_ylabel("USD a day")
     unknown = sum(each.unknown for each in days)
     axes.set_title(f"Use of language models{f', without {unknown:,} requests of unknown price' if unknown else ''}")
-    if by != "day" and amounts:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", title=by)
-    try:
-        figure.savefig(file, format="png", dpi=120)
-    except OSError as error:
-        raise UsageCommandError(f"--plot {file}: cannot be written: {error.strerror}") from error
+    if by != "day" and bars:
+        # Given to the legend, not to the bars: it leaves out bars whose own label begins with "_".
+        labels = [label for label, _, _ in bars]
+        axes.legend(drawn, labels, loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", title=by)
+    return figure
+
+
+def _label(each: Sums) -> str:
+    text = f"{each.name or '-'}{' (unknown)' if each.unknown == each.requests else ''}"
+    # A dollar sign begins a formula.
+    return text.replace("$", r"\$")
 
 
 def _days(days: Sequence[Sums]) -> list[datetime]:

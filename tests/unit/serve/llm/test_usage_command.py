@@ -7,6 +7,9 @@ import csv
 import json
 import os
 import shlex
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -141,6 +144,35 @@ def test_the_csv_has_every_day_and_its_sums_are_the_table_s(usage: Usage, folder
     ]
 
 
+def test_a_spreadsheet_computes_no_name_of_the_csv(usage: Usage, folder: Path) -> None:
+    computed = ["=1+1", "+cmd", "-x", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1"]
+    shown = ["a=1", "'a"]
+    store = SqliteLedger(folder / "other.db")
+    for name in (*computed, *shown):
+        began = Began(f"p-{name}", NOW, name, "assistant", 0.0125, "", prompt=name, prompt_version="-1")
+        store.write([entry_of(began, use(dollars=0.5))])
+    store.close()
+    for by in ("key", "prompt"):
+        usage("--ledger", "sqlite:///other.db", "--by", by, "--csv", "names.csv")
+        with (folder / "names.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert sorted(row[by] for row in rows) == sorted([*(f"'{name}" for name in computed), *shown])
+        assert {row.get("prompt_version", "'-1") for row in rows} == {"'-1"}
+        assert {row["dollars"] for row in rows} == {"0.500000000"}
+
+
+def test_the_files_are_written_though_nobody_reads_the_table(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "serve", "usage", "--csv", "usage.csv", "--plot", "usage.png"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, "")
+    assert (folder / "usage.csv").read_text().startswith("day,model,")
+    assert (folder / "usage.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("arguments", ["--by model", "--by day", "--since 5m"])
 def test_the_plot_is_a_picture(usage: Usage, folder: Path, arguments: str) -> None:
     assert usage(*arguments.split(), "--plot", "usage.png")[-1] == "✓ usage.png"
@@ -190,6 +222,27 @@ def test_an_hour_is_told_when_what_began_in_it_has_had_time_to_end(usage: Usage)
     assert hour in hours(15)
 
 
+@pytest.mark.usefixtures("impatient")
+def test_metrics_that_may_lack_uses_are_told_apart_by_the_exit_code_and_on_standard_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = SqliteLedger(folder / "build" / "usage.db")
+    journal = Journal(store.journals, "p2", lambda problem: None)
+    journal.open()
+    journal.ended(entry_of(Began("p2-1", NOW, "reports", "assistant", 1.0, ""), use()))
+    assert journal._file is not None
+    os.close(journal._file)
+    with contextlib.closing(sqlite3.connect(folder / "build" / "usage.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert main(["usage", "--emf"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: --emf: some uses may be missing from these metrics: ")
+    assert "locked" in captured.err
+    assert captured.err.count("\n") == 1
+    assert sum(json.loads(line)["Requests"] for line in captured.out.splitlines()) == 10
+    assert main(["usage", "--emf"]) == 0
+
+
 @given(st.text(max_size=2000))
 def test_any_name_is_a_dimension_that_cloudwatch_takes(name: str) -> None:
     sums = Sums(NOW, name, 1, 1, 1, 1, 0.5, 0)
@@ -219,6 +272,8 @@ def test_what_a_killed_process_left_is_counted(usage: Usage, folder: Path) -> No
         ("--by week", "invalid choice: 'week'"),
         ("--since soon", "--since: expected a time such as 7d, 12h or 30m, got 'soon'"),
         ("--emf --by day", "--emf: expected --by key, model, backend or prompt"),
+        ("--emf --csv usage.csv", "--emf: expected no --csv and no --plot beside it"),
+        ("--emf --plot usage.png", "--emf: expected no --csv and no --plot beside it"),
         ("--ledger sqlite:///nowhere.db", "nowhere.db: there is no ledger yet"),
         ("--ledger postgresql://u:p@h/d", "there is a password in it: leave it out"),
         ("--ledger postgresql://u@%2Fnowhere/d", "postgresql:///nowhere/d: can't be read"),
