@@ -7,7 +7,7 @@ Errors::
     ├── RegistryError (training.registry)     the registry, or a version in it, can't be used
     └── TrainingError
         ├── ViewUnreadable                    no such view, or its files can't be read
-        ├── TrainingFailed                    the workers gave up; carries the first reason
+        ├── TrainingFailed                    the workers gave up, or the loss is no number; carries the first reason
         ├── RunNotFound                       no such run to resume or to register
         ├── ExportRefused                     the graph does not answer as the network does
         ├── EncoderRefused                    a folder is no text encoder that can be exported
@@ -29,7 +29,7 @@ class ViewUnreadable(TrainingError):
 
 
 class TrainingFailed(TrainingError):
-    """The workers gave up; carries the first reason."""
+    """The workers gave up, or the loss is no number any more; carries the first reason."""
 
 
 class RunNotFound(TrainingError):

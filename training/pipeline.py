@@ -11,6 +11,7 @@ import torch
 from console import say, stage
 from spark_jobs.contract import ContractBroken
 from training.data import Examples, View, Vocabularies
+from training.divergence import require_finite
 from training.evaluate import scores, scores_by_month
 from training.export import check_against_torch, export, feed
 from training.network import probabilities
@@ -63,6 +64,8 @@ def train(
         with stage(f"train with {resources.workers} worker(s) on Ray") as step, cluster():
 
             def on_epoch(report: EpochReport) -> None:
+                for loss in (report.train_loss, report.validation_log_loss):
+                    require_finite(loss, f"epoch {report.epoch}", recipe.learning_rate)
                 run.epoch(report)
                 step.note(
                     f"epoch {report.epoch}/{recipe.epochs}  loss {report.train_loss:.4f}  "

@@ -6,6 +6,7 @@ lost is the same epoch: a resumed run ends with the weights of one that was neve
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -123,14 +124,13 @@ def _loop(config: dict[str, str]) -> None:
         kept: Checkpoint | None = None
         with tempfile.TemporaryDirectory() as folder:
             if validation is not None:
-                numeric, categories, _ = _on(device, validation)
-                found = scores(validation.label, probabilities(module, numeric, categories).cpu().numpy())
+                log_loss, auc = _validated(module, validation, device)
                 report = asdict(
                     EpochReport(
                         epoch=epoch + 1,
                         train_loss=loss,
-                        validation_log_loss=found.log_loss,
-                        validation_auc=found.auc,
+                        validation_log_loss=log_loss,
+                        validation_auc=auc,
                         seconds=time.monotonic() - started,
                         pid=os.getpid(),
                     )
@@ -146,6 +146,16 @@ def _loop(config: dict[str, str]) -> None:
                 )
                 kept = Checkpoint.from_directory(folder)
             ray.train.report(report, checkpoint=kept)
+
+
+def _validated(module: TabularNetwork, validation: Examples, device: torch.device) -> tuple[float, float]:
+    """Log-loss and AUC; not numbers where the network's answers are none, for the driver to end the run."""
+    numeric, categories, _ = _on(device, validation)
+    probability = probabilities(module, numeric, categories).cpu().numpy()
+    if not np.isfinite(probability).all():
+        return math.nan, math.nan
+    found = scores(validation.label, probability)
+    return found.log_loss, found.auc
 
 
 def _train_epoch(

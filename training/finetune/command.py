@@ -16,7 +16,7 @@ from training.finetune.recipe import LoraRecipe
 from training.recipe import Resources
 from training.registry import CHALLENGER, CHAMPION, tracking_uri
 
-ALIAS = re.compile(r"(?!latest\Z|[vV][0-9]+\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+ALIAS = re.compile(r"(?!latest\Z|v[0-9]+\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.IGNORECASE)
 """MLflow keeps the two that are excepted for itself."""
 
 FIELDS = {

@@ -7,7 +7,9 @@ https://platform.openai.com/docs/guides/supervised-fine-tuning
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +59,9 @@ class Conversation(_Strict):
 
     @property
     def digest(self) -> str:
-        """SHA-256, hex."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256, hex, of what is said and learned: a weight of 1 is none."""
+        said = [(message.role, message.content, message.is_learned) for message in self.messages]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def texts(self) -> list[dict[str, str]]:
         """The messages as a chat template takes them."""
@@ -73,7 +76,15 @@ class Line:
     conversation: Conversation
 
 
-def read(file: Path, note: Callable[[str], None]) -> list[Line]:
+@dataclass(frozen=True)
+class Conversations:
+    """A file's. ``sha256``: hex, of the bytes that were read; a pipe can't be read again."""
+
+    lines: list[Line]
+    sha256: str
+
+
+def read(file: Path, note: Callable[[str], None]) -> Conversations:
     """Every line of a file, none left out but empty ones.
 
     ``note`` is told of the lines that can't be used, each with its number and reason, up to :data:`SHOWN_LINES`.
@@ -82,13 +93,20 @@ def read(file: Path, note: Callable[[str], None]) -> list[Line]:
         ConversationsRefused: a line can't be used, or there is none.
     """
     lines, problems = [], []
+    digest = hashlib.sha256()
     try:
         with file.open("rb") as stream:
-            for number, content in enumerate(stream, 1):
+            for number, content in enumerate(iter(lambda: stream.readline(MOST_LINE_BYTES + 1), b""), 1):
+                if len(content) > MOST_LINE_BYTES:
+                    problems.append(f"line {number}: has more than {MOST_LINE_BYTES:,} bytes; nothing after it is read")
+                    break
+                digest.update(content)
+                # Windows' programs begin a file with it.
+                content = content.removeprefix(codecs.BOM_UTF8) if number == 1 else content
                 if not content.strip():
                     continue
                 try:
-                    lines.append(Line(number, _conversation(content)))
+                    lines.append(Line(number, Conversation.model_validate_json(content)))
                 except ValueError as error:
                     problems.append(f"line {number}: {_reason(error)}")
     except OSError as error:
@@ -103,7 +121,7 @@ def read(file: Path, note: Callable[[str], None]) -> list[Line]:
         )
     if not lines:
         raise ConversationsRefused(f"{file} has no conversations: expected one JSON object a line")
-    return lines
+    return Conversations(lines, digest.hexdigest())
 
 
 def split(lines: Sequence[Line], share: float) -> tuple[list[Line], list[Line]]:
@@ -127,12 +145,6 @@ def split(lines: Sequence[Line], share: float) -> tuple[list[Line], list[Line]]:
         [line for line in lines if digests[line.number] not in apart],
         [line for line in lines if digests[line.number] in apart],
     )
-
-
-def _conversation(content: bytes) -> Conversation:
-    if len(content) > MOST_LINE_BYTES:
-        raise ValueError(f"has {len(content):,} bytes, of at most {MOST_LINE_BYTES:,}")
-    return Conversation.model_validate_json(content)
 
 
 def _reason(error: ValueError) -> str:

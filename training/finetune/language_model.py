@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,12 +18,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from console import one_line
 from console.folders import fetched
 from training.bundle import Bundles, Reference, files_of, manifest_of
-from training.errors import ModelUnusable
+from training.errors import ModelUnusable, TrainingError
 from training.finetune.recipe import LoraRecipe
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ ADAPTER_CONFIG_FILE = "adapter_config.json"
 
 WEIGHTS = re.compile(r"\.(safetensors|onnx|index\.json)$")
 """Of a file's name: weights, or where they lie."""
+
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+"""What libraries raise at files that are not what they must be."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ def base_model(given: str, uri: str, storage: Path) -> Iterator[Base]:
 
     Raises:
         ModelUnusable: the version is no language model.
+        TrainingError: ``storage`` can't be made.
         RegistryError: there is no such version, or its files are not what was registered; NotABundle: the folder has
             none, or some that may be code.
     """
@@ -66,7 +72,10 @@ def base_model(given: str, uri: str, storage: Path) -> Iterator[Base]:
     version = bundles.find(reference)
     if version.kind != "language-model":
         raise ModelUnusable(f"{given}: is a version of the kind {version.kind}, and no language model")
-    storage.mkdir(parents=True, exist_ok=True)
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"can't make the folder of runs {storage}: {error.strerror or error}") from error
     with tempfile.TemporaryDirectory(prefix=".base-model-", dir=storage.resolve()) as scratch:
         kept = Path(scratch) / "files"
         bundles.download(version, kept)
@@ -88,6 +97,28 @@ def load_tokenizer(folder: Path) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def require_weights(folder: Path) -> None:
+    """Look at the weights' files without reading the weights: a clone without Git LFS has texts in their place.
+
+    Raises:
+        ModelUnusable: there are none, or one can't be read.
+    """
+    with _readable(folder, "config.json"):
+        json.loads((folder / "config.json").read_bytes())
+    files = {file.name: file for file in sorted(folder.glob("*.safetensors"))}
+    named = set(files)
+    with _readable(folder, "index of its weights"):
+        for index in folder.glob("*.safetensors.index.json"):
+            named |= set(json.loads(index.read_bytes())["weight_map"].values())
+    if not named:
+        raise ModelUnusable(f"{folder} has no weights: expected .safetensors files")
+    if missing := sorted(named - files.keys()):
+        raise ModelUnusable(f"{folder}: its index names {len(missing)} file(s) that are not there, first {missing[0]}")
+    for name, file in files.items():
+        with _readable(folder, f"weights in {name}"), safe_open(file, "pt"):
+            pass
 
 
 def load_model(folder: Path, dtype: torch.dtype | str) -> PreTrainedModel:
@@ -162,5 +193,5 @@ def merge(base: Base, adapter: Path, folder: Path) -> PreTrainedModel:
 def _readable(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except UNREADABLE as error:
         raise ModelUnusable(f"{folder} has no {what} that can be read: {one_line(str(error))[:200]}") from error

@@ -12,17 +12,18 @@ import torch
 from console import Stage, one_line, stage
 from console.folders import fetched
 from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, left_out, manifest_of
+from training.divergence import require_finite
 from training.errors import ConversationsRefused
 from training.finetune import conversations, loop
 from training.finetune.conversations import Line
-from training.finetune.language_model import base_model, load_tokenizer, merge
+from training.finetune.language_model import base_model, load_tokenizer, merge, require_weights
 from training.finetune.loop import Data, Losses, Report, Schedule
 from training.finetune.recipe import LoraRecipe
 from training.finetune.scoring import Question, mean_loss, perplexity, questions
 from training.finetune.tokens import Cuts, tokenize
 from training.finetune.tracking import RECIPE_FILE, TuningRun
 from training.recipe import Resources
-from training.registry import alias_for, digest_of, require_name
+from training.registry import alias_for, require_name
 from training.tracking import OpenRun
 from training.workers import cluster
 
@@ -62,12 +63,13 @@ def finetune(
     kind: Kind = "language-model" if merged else "adapter"
     with ExitStack() as stack:
         with stage(f"read {sources.data}") as step:
-            train, held_out = _lines(sources, recipe, step)
+            train, held_out, digests = _lines(sources, recipe, step)
             step.detail = f"{len(train):,} conversations to train on, {len(held_out):,} held out"
         with stage(f"open the base model {base}") as step:
             require_name(uri, name, kind)
             opened = stack.enter_context(base_model(base, uri, storage))
             tokenizer = load_tokenizer(opened.folder)
+            require_weights(opened.folder)
             step.detail = f"{opened.name}  sha256 {opened.digest[:12]}…"
         with stage("write them by its chat template") as step:
             learned, cuts = tokenize(train, tokenizer, recipe.max_length)
@@ -77,7 +79,7 @@ def finetune(
             step.note(f"held out: {held_cuts}")
         with stage(f"open a run in {uri}") as step:
             tags = {BASE_NAME_TAG: opened.name, BASE_DIGEST_TAG: opened.digest}
-            params = _params(recipe, resources, sources, (cuts, held_cuts))
+            params = _params(recipe, resources, digests, (cuts, held_cuts))
             run = stack.enter_context(TuningRun.start(uri, name, params, tags))
             run.text(recipe.model_dump_json(indent=1), RECIPE_FILE)
             step.detail = f"run {run.run_id}"
@@ -86,7 +88,7 @@ def finetune(
         adapter.mkdir()
         steps = Schedule.of(recipe, len(learned)).steps
         with stage(f"train with {resources.workers} worker(s) on Ray") as step, cluster():
-            watch = _Watch(run, steps, step)
+            watch = _Watch(run, steps, step, recipe.learning_rate)
             data = Data(learned, held, asked)
             loop.fit(
                 opened,
@@ -128,6 +130,7 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
         with stage(f"read {folder}") as step:
             manifest = manifest_of(local, "language-model")
             load_tokenizer(local)
+            require_weights(local)
             size = sum(file.bytes for file in manifest.files.values())
             hidden = left_out(local)
             without = f"; left out: {', '.join(hidden)}" if hidden else ""
@@ -146,8 +149,9 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
 class _Watch:
     """Keeps what the workers report, and says it."""
 
-    def __init__(self, run: TuningRun, steps: int, step: Stage) -> None:
+    def __init__(self, run: TuningRun, steps: int, step: Stage, learning_rate: float) -> None:
         self._run = run
+        self._learning_rate = learning_rate
         self._steps = steps
         self._step = step
         self.losses: dict[int, float] = {}
@@ -155,12 +159,16 @@ class _Watch:
         self._answers: dict[int, tuple[str, ...]] = {}
 
     def report(self, report: Report) -> None:
+        """Raises: TrainingFailed: the run has diverged."""
         if isinstance(report, Losses):
+            for number, loss in enumerate(report.values, report.first):
+                require_finite(loss, f"step {number}", self._learning_rate)
             # Of steps that a lost worker had done and another did again, the last counts.
             self.losses |= dict(enumerate(report.values, report.first))
             self._run.losses(report)
             self._step.note(f"step {max(self.losses)}/{self._steps}  loss {report.values[-1]:.4f}")
             return
+        require_finite(report.loss, f"the held-out data after {report.steps} steps", self._learning_rate)
         self.held_out[report.steps] = report.loss
         self._answers[report.steps] = report.answers
         self._run.metrics(
@@ -185,29 +193,30 @@ def _short(text: str) -> str:
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
 
 
-def _lines(sources: Sources, recipe: LoraRecipe, step: Stage) -> tuple[list[Line], list[Line]]:
-    lines = conversations.read(sources.data, step.note)
+def _lines(sources: Sources, recipe: LoraRecipe, step: Stage) -> tuple[list[Line], list[Line], dict[str, str]]:
+    """To train on, held out, and the digests of the files as they were read."""
+    found = conversations.read(sources.data, step.note)
+    digests = {"data_sha256": found.sha256}
     if sources.held_out is None:
-        return conversations.split(lines, recipe.held_out_share)
+        return *conversations.split(found.lines, recipe.held_out_share), digests
     held_out = conversations.read(sources.held_out, step.note)
-    seen = {line.conversation.digest for line in lines}
-    if both := [line.number for line in held_out if line.conversation.digest in seen]:
+    digests["held_out_sha256"] = held_out.sha256
+    seen = {line.conversation.digest for line in found.lines}
+    if both := [line.number for line in held_out.lines if line.conversation.digest in seen]:
         raise ConversationsRefused(
             f"{sources.held_out}: {len(both):,} conversation(s) are in {sources.data} too, the first in line "
             f"{both[0]}: what is trained on is not held out"
         )
-    return lines, held_out
+    return found.lines, held_out.lines, digests
 
 
 def _params(
-    recipe: LoraRecipe, resources: Resources, sources: Sources, cuts: tuple[Cuts, Cuts]
+    recipe: LoraRecipe, resources: Resources, digests: dict[str, str], cuts: tuple[Cuts, Cuts]
 ) -> dict[str, str | int | float]:
     params: dict[str, str | int | float] = {
         key: value for key, value in recipe.model_dump().items() if value is not None
     }
-    params |= {"workers": resources.workers, "data_sha256": digest_of(sources.data)}
-    if sources.held_out is not None:
-        params["held_out_sha256"] = digest_of(sources.held_out)
+    params |= {"workers": resources.workers, **digests}
     for prefix, found in zip(("", "held_out_"), cuts, strict=True):
         params |= {
             f"{prefix}conversations": found.conversations,

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+import safetensors.torch
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -205,7 +206,9 @@ def test_a_hub_s_download_is_imported_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = write(tmp_path / "made", {**FILES, "LICENSE": b"x", ".gitattributes": b"x", ".cache/model.lock": b""})
+    weights = safetensors.torch.save({"a": torch.zeros(2)})
+    files = {**FILES, "model.safetensors": weights, "LICENSE": b"x", ".gitattributes": b"x", ".cache/model.lock": b""}
+    folder = write(tmp_path / "made", files)
     tokenizer().save_pretrained(str(folder))
     if cached:
         folder = hub.snapshot(folder, tmp_path / "cache")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -248,3 +249,16 @@ def test_a_run_is_registered_with_its_view_in_s3(trained: Trained) -> None:
     assert "✓ fetch s3://a-bucket/views/orders" in found.stdout
     registry = Registry(trained.uri)
     assert registry.resolve(MODEL, "from-s3").model_digest == registry.resolve(MODEL, CHAMPION).model_digest
+
+
+def test_a_run_that_diverges_ends_with_what_to_do_and_is_nothing_to_register(trained: Trained) -> None:
+    """The last one: its workers go on until Ray ends."""
+    flags = ("--view", str(trained.view), "--epochs", "1", "--batch-size", "128", "--learning-rate", "1e30")
+    found = in_process.training(trained.folder, "train", "diverged", *flags)
+    assert found.returncode == 2
+    assert re.fullmatch(
+        r"error: the loss of epoch 1 is (nan|inf): the run has diverged; try a --learning-rate below 1e\+30\n",
+        found.stderr,
+    )
+    found = in_process.training(trained.folder, "register", "diverged", "--view", str(trained.view))
+    assert found.returncode == 2

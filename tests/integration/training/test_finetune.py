@@ -31,7 +31,7 @@ from training.finetune.recipe import LoraRecipe
 from training.finetune.scoring import questions
 from training.finetune.tokens import Tokens, tokenize
 from training.recipe import Resources
-from training.registry import CHAMPION, client, digest_of
+from training.registry import CHAMPION, VersionNotFound, client, digest_of
 
 pytestmark = pytest.mark.integration
 
@@ -248,3 +248,18 @@ def test_more_workers_than_conversations_a_step_are_refused(
 ) -> None:
     with pytest.raises(TrainingFailed, match=r"a step has 1 conversation\(s\), and there are 2 workers"):
         fit(tiny, data, tmp_path, Resources(workers=2), batch_size=1)
+
+
+def test_a_run_that_diverges_ends_with_what_to_do_and_registers_nothing(
+    tuned: Tuned, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tuned.bundles.uri)
+    flags = ("--data", str(tuned.folder / "chat.jsonl"), "--runs", str(tmp_path / "runs"), "--steps", "6")
+    more = ("--learning-rate", "1e30", "--answer-tokens", "1", "--max-length", "128")
+    assert main(["finetune", "diverged", "--model", str(tiny), *flags, *more]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(
+        r"error: the loss of step \d is (nan|inf): the run has diverged; try a --learning-rate below 1e\+30", said
+    )
+    with pytest.raises(VersionNotFound):
+        tuned.bundles.resolve("diverged", CHAMPION)

@@ -41,6 +41,8 @@ def data(tmp_path: Path) -> Path:
         (["--steps", "5", "--epochs", "2"], "steps takes the place of epochs: give one of them"),
         (["--held-out-share", "1"], "not a recipe: held_out_share: "),
         (["--workers", "0"], "can't train with that: workers: "),
+        (["--learning-rate", "inf"], "not a recipe: learning_rate: "),
+        (["--alias", "Latest"], "--alias 'Latest': expected letters"),
         (["--alias", "v1"], "--alias 'v1': expected letters"),
         (["--alias", "a b"], "--alias 'a b': expected letters"),
         (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
