@@ -7,6 +7,7 @@ Errors::
 
     RegistryError               (training.registry)
     ├── RegistryUnreachable     no registry answers at this address
+    ├── RegistryRefused         it takes no such alias
     ├── VersionNotFound         no such prompt, version or alias
     └── PromptUnusable          what is, or was to be, registered is no prompt that can be filled
 """
@@ -15,18 +16,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spark_jobs.contract import first_problem
-from training.registry import IS_PROMPT, AlreadyThere, RegistryError, client, mapped_errors, tracking_uri
+from training.registry import (
+    IS_PROMPT,
+    AlreadyThere,
+    RegistryError,
+    VersionNotFound,
+    client,
+    mapped_errors,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
     from mlflow.entities.model_registry import PromptVersion as MlflowPromptVersion
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*(?:\.[a-zA-Z_][a-zA-Z0-9_]*)*)\s*\}\}")
@@ -110,6 +120,17 @@ class PromptVersion:
         return tuple(dict.fromkeys(found))
 
 
+@dataclass(frozen=True)
+class UnusableVersion:
+    """One that others registered and nobody can fill. ``added``: in UTC."""
+
+    name: str
+    version: str
+    reason: str
+    added: datetime
+    aliases: tuple[str, ...] = ()
+
+
 def template_of(found: object, what: str) -> Template:
     """What can be filled.
 
@@ -172,29 +193,36 @@ class PromptRegistry:
                     return found
                 page = registry.search_registered_models(IS_PROMPT, page_token=page.token)
 
-    def versions(self, name: str) -> list[PromptVersion]:
-        """Every version that can be filled, the newest first, without its aliases.
+    def versions(self, name: str) -> list[PromptVersion | UnusableVersion]:
+        """Every version, the newest first.
 
         Raises:
             RegistryUnreachable, VersionNotFound
-            PromptUnusable: one is none that MLflow itself can read.
         """
-        found: list[PromptVersion] = []
-        with mapped_errors(self.uri, f"prompt {name}"), _readable(name):
+        found: list[PromptVersion | UnusableVersion] = []
+        with mapped_errors(self.uri, f"prompt {name}"):
             registry = client(self.uri)
-            page = registry.search_prompt_versions(name)
+            prompts = registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}")
+            if not prompts:
+                raise VersionNotFound(f"no prompt {name} in the registry at {self.uri}")
+            aliases = {alias: str(version) for alias, version in prompts[0].aliases.items()}
+            # Not search_prompt_versions: it gives no page of which it can't read one version.
+            which, newest = f"name = '{name}' AND {IS_PROMPT}", ["version_number DESC"]
+            page = registry.search_model_versions(which, order_by=newest)
             while True:
-                found += _usable(page)
+                for each in page:
+                    named = sorted(alias for alias, version in aliases.items() if version == str(each.version))
+                    found.append(_listed(each, named))
                 if not page.token:
                     return found
-                page = registry.search_prompt_versions(name, page_token=page.token)
+                page = registry.search_model_versions(which, order_by=newest, page_token=page.token)
 
     def add(self, name: str, template: Template, message: str) -> tuple[PromptVersion, bool]:
         """The version with this template, and whether it was added now: none is added that is there.
 
         Raises:
-            RegistryUnreachable
-            PromptUnusable: the name is a model's, or an earlier version can't be read.
+            RegistryUnreachable, RegistryRefused
+            PromptUnusable: the name is a model's.
         """
         try:
             return self._add(name, template, message)
@@ -209,15 +237,15 @@ class PromptRegistry:
             if not prompts and registry.search_registered_models(f"name = '{name}'"):
                 raise PromptUnusable(f"{name} is the name of a model in the registry at {self.uri}: take another")
         for version in self.versions(name) if prompts else []:
-            if version.template == template:
+            if isinstance(version, PromptVersion) and version.template == template:
                 return version, False
         given = template if isinstance(template, str) else [each.model_dump() for each in template]
-        with mapped_errors(self.uri, f"prompt {name}"), _readable(name):
+        with mapped_errors(self.uri, f"prompt {name}", given=f"a version of prompt {name}"), _readable(name):
             return _version(registry.register_prompt(name, given, commit_message=message)), True
 
     def set_alias(self, version: PromptVersion, alias: str) -> None:
-        """Raises: RegistryUnreachable, VersionNotFound."""
-        with mapped_errors(self.uri, f"prompt {version}"):
+        """Raises: RegistryUnreachable, VersionNotFound, RegistryRefused."""
+        with mapped_errors(self.uri, f"prompt {version}", given=f"alias {alias} of prompt {version}"):
             client(self.uri).set_prompt_alias(version.name, alias, int(version.version))
 
 
@@ -230,10 +258,24 @@ def _readable(name: str) -> Iterator[None]:
         raise PromptUnusable(f"a version of prompt {name} is none that MLflow can read: {error}") from error
 
 
-def _usable(page: Iterable[MlflowPromptVersion]) -> Iterator[PromptVersion]:
-    for found in page:
-        with suppress(PromptUnusable):
-            yield _version(found)
+def _listed(found: MlflowModelVersion, aliases: Sequence[str]) -> PromptVersion | UnusableVersion:
+    from mlflow.exceptions import MlflowException
+    from mlflow.prompt.registry_utils import model_version_to_prompt_version
+
+    try:
+        return replace(_version(model_version_to_prompt_version(found)), aliases=tuple(aliases))
+    except (PromptUnusable, MlflowException, ValueError, RecursionError) as error:
+        return UnusableVersion(
+            name=found.name,
+            version=str(found.version),
+            reason=str(error),
+            added=_utc(found.creation_timestamp),
+            aliases=tuple(aliases),
+        )
+
+
+def _utc(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _version(found: MlflowPromptVersion) -> PromptVersion:
@@ -242,6 +284,6 @@ def _version(found: MlflowPromptVersion) -> PromptVersion:
         version=str(found.version),
         template=template_of(found.template, f"prompt {found.name}/{found.version}"),
         message=found.commit_message or "",
-        added=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        added=_utc(found.creation_timestamp),
         aliases=tuple(sorted(found.aliases)),
     )

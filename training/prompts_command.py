@@ -20,7 +20,17 @@ from typing import Any
 import yaml
 
 from console import UserError, one_line, say
-from training.prompts import ALIAS, LONGEST, NAME, Address, PromptRegistry, PromptVersion, template_of
+from training.prompts import (
+    ALIAS,
+    LONGEST,
+    NAME,
+    Address,
+    PromptRegistry,
+    PromptVersion,
+    Template,
+    UnusableVersion,
+    template_of,
+)
 from training.registry import CHAMPION
 
 CHATS = (".json", ".yaml", ".yml")
@@ -78,19 +88,27 @@ def _list(arguments: argparse.Namespace) -> None:
     for name, aliases in registry.aliases().items():
         versions = registry.versions(name)
         named = ", ".join(f"{alias}={version}" for alias, version in sorted(aliases.items()))
-        variables = ", ".join(versions[0].variables) if versions else ""
-        rows.append((name, str(len(versions)), named or "-", variables or "-"))
+        usable = [each for each in versions if isinstance(each, PromptVersion)]
+        # The newest's that can be filled, or why not even one can.
+        said = _variables(usable[0] if usable else versions[0]) if versions else "-"
+        rows.append((name, str(len(versions)), named or "-", said))
     _table(rows, "there is no prompt in the registry: add one")
 
 
 def _versions(registry: PromptRegistry, name: str) -> None:
-    aliases = registry.aliases().get(name, {})
     rows = [("VERSION", "ALIASES", "ADDED", "VARIABLES", "MESSAGE")]
     for each in registry.versions(name):
-        named = ", ".join(sorted(alias for alias, version in aliases.items() if version == each.version))
-        variables = ", ".join(each.variables)
-        rows.append((each.version, named or "-", f"{each.added:%Y-%m-%d}", variables or "-", one_line(each.message)))
-    _table(rows, f"prompt {name} has no version that can be filled")
+        said = (
+            ("-", _variables(each)) if isinstance(each, UnusableVersion) else (_variables(each), one_line(each.message))
+        )
+        rows.append((each.version, ", ".join(each.aliases) or "-", f"{each.added:%Y-%m-%d}", *said))
+    _table(rows, f"prompt {name} has no version")
+
+
+def _variables(version: PromptVersion | UnusableVersion) -> str:
+    if isinstance(version, UnusableVersion):
+        return f"can't be filled: {one_line(version.reason)}"
+    return ", ".join(version.variables) or "-"
 
 
 def _table(rows: Sequence[tuple[str, ...]], empty: str) -> None:
@@ -123,6 +141,7 @@ def _add(arguments: argparse.Namespace) -> None:
     if len(message) > LONGEST_MESSAGE:
         raise PromptsCommandError(f"--message has {len(message)} characters, expected at most {LONGEST_MESSAGE}")
     template = template_of(_read(arguments.file), str(arguments.file))
+    _refuse_nul(template, arguments.file)
     version, new = PromptRegistry().add(name, template, message)
     if new:
         say(f"✓ {version} added  variables: {', '.join(version.variables) or 'none'}")
@@ -136,11 +155,13 @@ def _read(file: Path) -> object:
             data = stream.read(LARGEST_BYTES + 1)
         if len(data) > LARGEST_BYTES:
             raise PromptsCommandError(f"{file}: is larger than {LARGEST_BYTES} bytes")
-        text = data.decode("utf-8")
+        # The same text, whichever editor saved it.
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise PromptsCommandError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise PromptsCommandError(f"{file}: is not UTF-8") from error
+    _refuse_nul(text, file)
     suffix = file.suffix.lower()
     if suffix not in CHATS:
         # The last line's end is the file's.
@@ -152,6 +173,17 @@ def _read(file: Path) -> object:
     if not isinstance(found, list):
         raise PromptsCommandError(f"{file}: expected a list of messages, each with role and content")
     return found
+
+
+def _refuse_nul(found: Template, file: Path) -> None:
+    """Of a text in its lines; of messages in what JSON and YAML escape too."""
+    if isinstance(found, str):
+        places = {f"line {number}": line for number, line in enumerate(found.split("\n"), 1)}
+    else:
+        places = {f"message {number}": each.content for number, each in enumerate(found, 1)}
+    for where, text in places.items():
+        if "\0" in text:
+            raise PromptsCommandError(f"{file}: {where} has a NUL (U+0000): expected text in UTF-8; take it out")
 
 
 def _promote(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ Errors::
 
     UserError
     └── RegistryError
-        ├── RegistryUnreachable   no registry answers at this address
+        ├── RegistryUnreachable   no registry answers at this address, or it is none of a registry
         ├── RegistryRefused       it answers, and does not do it
         │   └── AlreadyThere      what was to be made is there
         ├── VersionNotFound       no such model, version or alias
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,9 @@ MLFLOW_DEFAULTS = {
 }
 """Set before MLflow is imported, where the user has not set them."""
 
+DATABASE_ATTEMPTS = 4
+"""To open a database, within about a second. MLflow's own ten take minutes, and each is told at length."""
+
 REFUSALS = frozenset(
     {"BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED", "RESOURCE_CONFLICT", "RESOURCE_LIMIT_EXCEEDED"}
     | {"QUOTA_EXCEEDED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "FEATURE_DISABLED", "INVALID_STATE_TRANSITION"}
@@ -87,7 +91,7 @@ class RegistryError(UserError):
 
 
 class RegistryUnreachable(RegistryError):
-    """No registry answers at this address."""
+    """No registry answers at this address, or it is none of a registry."""
 
 
 class RegistryRefused(RegistryError):
@@ -146,22 +150,26 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def client(uri: str, *, create: bool = False) -> MlflowClient:
-    """MLflow's client for one address; nothing process-wide is set.
+    """MLflow's client for one address, which nothing process-wide is set to.
 
     Raises:
-        RegistryUnreachable: it is a SQLite file that is not there, and ``create`` does not ask for one.
+        RegistryUnreachable: it is none of a registry, or of a SQLite file that is not there, without ``create``.
     """
     _set_mlflow_defaults()
     from mlflow import MlflowClient
 
-    if file := sqlite_file(uri):
-        if create:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        elif not file.exists():
-            raise RegistryUnreachable(
-                f"there is no registry at {uri}: train and register a model first, or set MLFLOW_TRACKING_URI"
-            )
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    if (file := sqlite_file(uri)) and not create and not os.path.exists(file):  # noqa: PTH110 - Path's may raise
+        raise RegistryUnreachable(f"there is no registry at {uri}: register a version, or set MLFLOW_TRACKING_URI")
+    databases: Any = importlib.import_module("mlflow.store.db.utils")
+    databases.MAX_RETRY_COUNT = DATABASE_ATTEMPTS
+    logging.getLogger(databases.__name__).setLevel(logging.ERROR)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except Exception as error:  # what MLflow, SQLAlchemy and each database's driver raise has no class in common
+        raise RegistryUnreachable(
+            f"no registry can be opened at {uri}: {_reason(error)} "
+            "(expected http(s)://HOST or a database's address, as sqlite:///FILE: see MLFLOW_TRACKING_URI)"
+        ) from error
 
 
 def _set_mlflow_defaults() -> None:
@@ -241,14 +249,12 @@ class Registry:
         """Every verifiable version of a model, the newest first; none if there is no such model."""
         with mapped_errors(self.uri, name):
             found = client(self.uri).search_model_versions(f"name = '{name}'")
-        return sorted(
-            (_version(version) for version in found if MODEL_DIGEST_TAG in version.tags),
-            key=lambda version: int(version.version),
-            reverse=True,
-        )
+        verifiable = (_version(version) for version in found if MODEL_DIGEST_TAG in version.tags)
+        return sorted(verifiable, key=lambda version: int(version.version), reverse=True)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        with mapped_errors(self.uri, f"{name} version {version}"):
+        """Raises: RegistryUnreachable, VersionNotFound, or RegistryRefused: MLflow takes no such alias."""
+        with mapped_errors(self.uri, f"{name} version {version}", given=f"alias {alias} of {name} version {version}"):
             client(self.uri).set_registered_model_alias(name, alias, version)
 
     def publish(
@@ -333,8 +339,11 @@ def _events_unsaid() -> Iterator[None]:
 
 
 @contextmanager
-def mapped_errors(uri: str, what: str) -> Iterator[None]:
-    """Turn every error of MLflow and of its transports into a :class:`RegistryError` about ``what``."""
+def mapped_errors(uri: str, what: str, *, given: str | None = None) -> Iterator[None]:
+    """Turn every error of MLflow and of its transports into a :class:`RegistryError` about ``what``.
+
+    ``given``: what the block writes, where it may be invalid. Of a lookup that code says that nothing is there.
+    """
     _set_mlflow_defaults()
     import requests
     import sqlalchemy.exc
@@ -343,6 +352,8 @@ def mapped_errors(uri: str, what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if given is not None and error.error_code == "INVALID_PARAMETER_VALUE":
+            raise RegistryRefused(f"the registry at {uri} refuses {given}: {_reason(error)}") from error
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise VersionNotFound(f"no {what} in the registry at {uri} ({_reason(error)})") from error
         if error.error_code in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
@@ -355,7 +366,8 @@ def mapped_errors(uri: str, what: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    return one_line(str(error))[:200]
+    # Of SQLAlchemy's, the database's own words alone: without the statement.
+    return one_line(str(getattr(error, "orig", None) or error))[:200]
 
 
 def _signature(contract: Contract, graph: ModelProto) -> ModelSignature:

@@ -286,7 +286,7 @@ def test_what_others_registered_that_can_not_be_filled_is_refused_and_hides_noth
         assert found.value.param == "prompt"
     assert inn.ask("theirs@latest", {"x": "y"}).metadata["prompt_version"] == "3"
     rows = [line.split() for line in project.say("list").splitlines()]
-    assert ["theirs", "1", "-", "x"] in rows
+    assert ["theirs", "3", "-", "x"] in rows
     assert "greeting" in {row[0] for row in rows}
 
 
