@@ -23,6 +23,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as InOrder
 
 from console import one_line, say, stage
+from training.addresses import shown
 from training.bundle import Bundles, BundleVersion, notices_of
 from training.encoder_card import CARD_FILE, GRAPH_FILE, IDS, MASK, TOKENIZER_FILE, VECTOR, EncoderCard
 from training.errors import EncoderRefused, ExportRefused
@@ -99,7 +100,7 @@ def register(name: str, *, folder: Path, uri: str, alias: str | None) -> BundleV
     with stage("hold the graph against the network on sample texts") as step:
         difference = check_against_torch(graph, encoder)
         step.detail = f"largest difference {difference:.1e}"
-    with stage(f"register in {uri}") as step:
+    with stage(f"register in {shown(uri)}") as step:
         version = publish(name, graph, encoder, difference, uri)
         Bundles(uri).set_alias(name, alias or alias_for(uri, name, version.version), version.version)
         step.detail = f"{name} version {version.version}  manifest sha256 {version.manifest_digest[:12]}…"

@@ -10,6 +10,7 @@ import torch
 
 from console import say, stage
 from spark_jobs.contract import ContractBroken
+from training.addresses import shown
 from training.data import Examples, View, Vocabularies
 from training.divergence import require_finite
 from training.evaluate import scores, scores_by_month
@@ -51,7 +52,7 @@ def train(
         examples = _examples(view, recipe)
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in examples.items())
         step.detail = f"{len(view.contract.features)} features; rows: {counts}"
-    with stage(f"open a run in {uri}") as step:
+    with stage(f"open a run in {shown(uri)}") as step:
         require_name(uri, model, TABULAR)
         run = (
             TrackedRun.resume(uri, model, resume, view, tags)
@@ -103,7 +104,7 @@ def register(model: str, *, view_folder: Path, uri: str, run_id: str | None, ali
         RegistryError: MLflow can't be reached; NameTaken: the name has versions of another kind.
     """
     registry = Registry(uri)
-    with stage(f"fetch the network of {model} from {uri}") as step:
+    with stage(f"fetch the network of {model} from {shown(uri)}") as step:
         run = TrackedRun.find(uri, model, run_id)
         require_name(uri, model, TABULAR)
         view = View.open(view_folder)
@@ -124,7 +125,7 @@ def register(model: str, *, view_folder: Path, uri: str, run_id: str | None, ali
         inputs = feed(view.contract, rows)
         difference = check_against_torch(graph, network, view.examples("test", vocabularies), inputs)
         step.detail = f"largest difference {difference:.1e} on {rows.num_rows:,} rows"
-    with stage(f"register in {uri}") as step:
+    with stage(f"register in {shown(uri)}") as step:
         example = {name: values[:EXAMPLE_ROWS] for name, values in inputs.items()}
         version = registry.publish(model, graph, view.contract, example, run.run_id)
         alias = alias or alias_for(uri, model, version.version)

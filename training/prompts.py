@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from spark_jobs.contract import first_problem
+from training.addresses import shown
 from training.registry import (
     IS_PROMPT,
     AlreadyThere,
@@ -204,7 +205,7 @@ class PromptRegistry:
             registry = client(self.uri)
             prompts = registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}")
             if not prompts:
-                raise VersionNotFound(f"no prompt {name} in the registry at {self.uri}")
+                raise VersionNotFound(f"no prompt {name} in the registry at {shown(self.uri)}")
             aliases = {alias: str(version) for alias, version in prompts[0].aliases.items()}
             # Not search_prompt_versions: it gives no page of which it can't read one version.
             which, newest = f"name = '{name}' AND {IS_PROMPT}", ["version_number DESC"]
@@ -235,7 +236,9 @@ class PromptRegistry:
         with mapped_errors(self.uri, f"prompt {name}"):
             prompts = registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}")
             if not prompts and registry.search_registered_models(f"name = '{name}'"):
-                raise PromptUnusable(f"{name} is the name of a model in the registry at {self.uri}: take another")
+                raise PromptUnusable(
+                    f"{name} is the name of a model in the registry at {shown(self.uri)}: take another"
+                )
         for version in self.versions(name) if prompts else []:
             if isinstance(version, PromptVersion) and version.template == template:
                 return version, False

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from console import UserError, one_line
 from spark_jobs.contract import Contract
+from training.addresses import shown, sqlite_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,11 +145,6 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The database file of a ``sqlite:///`` address; None for every other."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def client(uri: str, *, create: bool = False) -> MlflowClient:
     """MLflow's client for one address, which nothing process-wide is set to.
 
@@ -159,7 +155,9 @@ def client(uri: str, *, create: bool = False) -> MlflowClient:
     from mlflow import MlflowClient
 
     if (file := sqlite_file(uri)) and not create and not os.path.exists(file):  # noqa: PTH110 - Path's may raise
-        raise RegistryUnreachable(f"there is no registry at {uri}: register a version, or set MLFLOW_TRACKING_URI")
+        raise RegistryUnreachable(
+            f"there is no registry at {shown(uri)}: register a version, or set MLFLOW_TRACKING_URI"
+        )
     databases: Any = importlib.import_module("mlflow.store.db.utils")
     databases.MAX_RETRY_COUNT = DATABASE_ATTEMPTS
     logging.getLogger(databases.__name__).setLevel(logging.ERROR)
@@ -167,7 +165,7 @@ def client(uri: str, *, create: bool = False) -> MlflowClient:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as error:  # what MLflow, SQLAlchemy and each database's driver raise has no class in common
         raise RegistryUnreachable(
-            f"no registry can be opened at {uri}: {_reason(error)} "
+            f"no registry can be opened at {shown(uri)}: {_reason(error).replace(uri, shown(uri))} "
             "(expected http(s)://HOST or a database's address, as sqlite:///FILE: see MLFLOW_TRACKING_URI)"
         ) from error
 
@@ -188,7 +186,7 @@ def require_name(uri: str, name: str, kind: str) -> None:
     registry = client(uri, create=True)
     with mapped_errors(uri, name):
         if registry.search_registered_models(f"name = '{name}' AND {IS_PROMPT}"):
-            raise NameTaken(f"{name} is the name of a prompt in the registry at {uri}: take another name")
+            raise NameTaken(f"{name} is the name of a prompt in the registry at {shown(uri)}: take another name")
         models = registry.search_registered_models(f"name = '{name}'")
         versions = registry.search_model_versions(f"name = '{name}'")
     kinds = {model.tags[VERSIONS_KIND_TAG] for model in models if VERSIONS_KIND_TAG in model.tags}
@@ -353,16 +351,16 @@ def mapped_errors(uri: str, what: str, *, given: str | None = None) -> Iterator[
         yield
     except MlflowException as error:
         if given is not None and error.error_code == "INVALID_PARAMETER_VALUE":
-            raise RegistryRefused(f"the registry at {uri} refuses {given}: {_reason(error)}") from error
+            raise RegistryRefused(f"the registry at {shown(uri)} refuses {given}: {_reason(error)}") from error
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise VersionNotFound(f"no {what} in the registry at {uri} ({_reason(error)})") from error
+            raise VersionNotFound(f"no {what} in the registry at {shown(uri)} ({_reason(error)})") from error
         if error.error_code in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-            raise AlreadyThere(f"{what} is in the registry at {uri} already ({_reason(error)})") from error
+            raise AlreadyThere(f"{what} is in the registry at {shown(uri)} already ({_reason(error)})") from error
         if error.error_code in REFUSALS:
-            raise RegistryRefused(f"the registry at {uri} refuses {what}: {_reason(error)}") from error
-        raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error
+            raise RegistryRefused(f"the registry at {shown(uri)} refuses {what}: {_reason(error)}") from error
+        raise RegistryUnreachable(f"the registry at {shown(uri)} does not answer: {_reason(error)}") from error
     except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        raise RegistryUnreachable(f"the registry at {uri} does not answer: {_reason(error)}") from error
+        raise RegistryUnreachable(f"the registry at {shown(uri)} does not answer: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:

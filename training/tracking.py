@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 
 from spark_jobs.contract import FILE_NAME as CONTRACT_FILE
 from spark_jobs.contract import Contract, ContractBroken, first_problem, read_contract
+from training.addresses import shown, sqlite_file
 from training.data import View
 from training.errors import RunNotFound
 from training.evaluate import Scores, pictures
 from training.network import TabularNetwork
 from training.recipe import Recipe, Resources
-from training.registry import AlreadyThere, VersionNotFound, client, mapped_errors, sqlite_file
+from training.registry import AlreadyThere, VersionNotFound, client, mapped_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,9 @@ class TrackedRun:
                         raise RunNotFound(f"run {run_id} is not a run of {model}")
                     return cls(uri, model, run_id)
                 if experiment is None:
-                    raise RunNotFound(f"{model} has no run at {uri}: train it with `python -m training train {model}`")
+                    raise RunNotFound(
+                        f"{model} has no run at {shown(uri)}: train it with `python -m training train {model}`"
+                    )
                 runs = mlflow.search_runs(
                     [experiment.experiment_id],
                     "attributes.status = 'FINISHED'",
@@ -88,9 +91,11 @@ class TrackedRun:
                     max_results=1,
                 )
         except VersionNotFound as error:
-            raise RunNotFound(f"{model} has no run {run_id} at {uri}") from error
+            raise RunNotFound(f"{model} has no run {run_id} at {shown(uri)}") from error
         if not runs:
-            raise RunNotFound(f"{model} has no finished run at {uri}: train it with `python -m training train {model}`")
+            raise RunNotFound(
+                f"{model} has no finished run at {shown(uri)}: train it with `python -m training train {model}`"
+            )
         return cls(uri, model, runs[0].info.run_id)
 
     @classmethod

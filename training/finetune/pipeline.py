@@ -11,6 +11,7 @@ import torch
 
 from console import Stage, one_line, stage
 from console.folders import fetched
+from training.addresses import shown
 from training.bundle import BASE_DIGEST_TAG, BASE_NAME_TAG, Bundles, BundleVersion, Kind, left_out, manifest_of
 from training.divergence import require_finite
 from training.errors import ConversationsRefused
@@ -77,7 +78,7 @@ def finetune(
             asked = questions([line.conversation for line in held_out], tokenizer)
             step.note(f"to train on: {cuts}")
             step.note(f"held out: {held_cuts}")
-        with stage(f"open a run in {uri}") as step:
+        with stage(f"open a run in {shown(uri)}") as step:
             tags = {BASE_NAME_TAG: opened.name, BASE_DIGEST_TAG: opened.digest}
             params = _params(recipe, resources, digests, (cuts, held_cuts))
             run = stack.enter_context(TuningRun.start(uri, name, params, tags))
@@ -109,7 +110,7 @@ def finetune(
                 loss = mean_loss(whole, held, recipe.micro_batch, torch.device("cpu"))
                 run.metrics({"held_out_loss_merged": loss}, steps)
                 step.detail = f"held-out loss {loss:.4f}, apart {watch.held_out[steps]:.4f}"
-        with stage(f"register in {uri}") as step:
+        with stage(f"register in {shown(uri)}") as step:
             bundles = Bundles(uri)
             version = bundles.publish(name, folder, kind, run.run_id, tags)
             alias = alias or alias_for(uri, name, version.version)
@@ -135,7 +136,7 @@ def import_model(name: str, *, folder: str, uri: str, alias: str | None) -> Bund
             hidden = left_out(local)
             without = f"; left out: {', '.join(hidden)}" if hidden else ""
             step.detail = f"{len(manifest.files)} files, {size / 1e6:,.1f} MB{without}"
-        with stage(f"register in {uri}") as step:
+        with stage(f"register in {shown(uri)}") as step:
             bundles = Bundles(uri)
             require_name(uri, name, "language-model")
             with OpenRun.start(uri, name, {"folder": local.resolve().name}) as run:
