@@ -48,5 +48,10 @@ def says_nothing(name: str, value: object) -> bool:
     )
 
 
+def unrecognized(name: str) -> str:
+    """What OpenAI says of a parameter that it has not."""
+    return f"Unrecognized request argument supplied: {name}"
+
+
 def is_openai_s(name: str) -> bool:
     return name in NOTES or name in SAYS_NOTHING

@@ -35,8 +35,8 @@ from serve.llm.use import Ledger, Reservation, Use
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """What another backend may well answer: the statuses of a server that has no room, or that failed."""
 
-LACKING = frozenset({"unsupported_parameter", "unsupported_operation", "unknown_parameter"})
-"""OpenAI's codes of what a backend has not, and another may have: some have parameters of their own."""
+LASTING = frozenset({"unsupported_parameter", "unsupported_operation", "unknown_parameter", BudgetReached.openai_code})
+"""OpenAI's codes of what a backend has not, or must not, and another may: some have parameters of their own."""
 
 
 @dataclass(frozen=True)
@@ -252,14 +252,12 @@ def _passes(error: ServeError) -> bool:
 def _for_a_moment(error: ServeError) -> bool:
     """Whether the same backend may soon answer the same request."""
     if isinstance(error, BackendError):
-        return error.status in PASSING and error.openai_code != BudgetReached.openai_code
+        return error.status in PASSING and error.openai_code not in LASTING
     return isinstance(error, Unavailable | RateLimited)
 
 
 def _for_longer(error: ServeError) -> bool:
-    if error.openai_code in LACKING or error.openai_code == BudgetReached.openai_code:
-        return True
-    return isinstance(error, BackendError) and error.of_backend
+    return error.openai_code in LASTING or (isinstance(error, BackendError) and error.of_backend)
 
 
 def _refused(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve.gateway.errors import BackendError, shown
+from serve.llm.openai_parameters import unrecognized
 
 
 def invalid(param: str, expected: str, came: object) -> BackendError:
@@ -17,7 +18,7 @@ def unsupported(param: str, why: str = "Bedrock's Converse has no such parameter
 
 
 def unknown(param: str) -> BackendError:
-    return BackendError(400, "unknown_parameter", f"Unrecognized request argument supplied: {param}", param)
+    return BackendError(400, "unknown_parameter", unrecognized(param), param)
 
 
 def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:

@@ -127,7 +127,7 @@ class DeployedBackend:
         in_vain = work.tokens or Tokens()
         application = await self._where()
         call = self._call(application, operation, body)
-        first = await self._first(call, application, work)
+        first = await self._first(call, application, work, in_vain)
         if isinstance(first, Chunks):
             return DeployedStream(call, first, in_vain)
         if isinstance(first, Whole):
@@ -161,11 +161,10 @@ class DeployedBackend:
             logger.warning("backend %s: there is no deployment to call: %r", self._name, error)
             raise Unavailable(f"backend {self._name} is not there") from error
 
-    async def _first(self, call: Call, application: str, work: Work) -> Message | None:
+    async def _first(self, call: Call, application: str, work: Work, in_vain: Tokens) -> Message | None:
         """The first message of an answer. Where no replica runs a handle waits for one, which may take minutes; this
         does not."""
         loop = asyncio.get_running_loop()
-        in_vain = work.tokens or Tokens()
         message = loop.create_task(call.next())
         try:
             while True:

@@ -19,7 +19,7 @@ from serve.llm.deployed.schemas import Part
 from serve.llm.huggingface.grammars import held
 from serve.llm.huggingface.refusals import Rejected, rejected
 from serve.llm.huggingface.tools import RequestModel, Tool, ToolUse, tool_use
-from serve.llm.openai_parameters import is_openai_s, says_nothing
+from serve.llm.openai_parameters import is_openai_s, says_nothing, unrecognized
 
 COMPLETION_TOKENS = 16
 """Of a completion that says nothing else, as at OpenAI."""
@@ -232,7 +232,7 @@ def _refused(error: ValidationError) -> Refused:
     first = error.errors(include_url=False, include_input=False)[0]
     param = ".".join(str(part) for part in first["loc"]) or None
     if first["type"] == "extra_forbidden":
-        return rejection({"type": first["type"], "msg": f"Unrecognized request argument supplied: {param}"}, param)
+        return rejection({"type": first["type"], "msg": unrecognized(str(param))}, param)
     return rejection(first, param)
 
 

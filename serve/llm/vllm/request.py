@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from serve.llm.backend import Body, Operation
 from serve.llm.deployed.messages import Refused
 from serve.llm.deployed.refusals import rejection, short
-from serve.llm.openai_parameters import is_openai_s, says_nothing
+from serve.llm.openai_parameters import is_openai_s, says_nothing, unrecognized
 
 GREEDY: Mapping[str, float | int] = {"temperature": 1.0, "top_p": 1.0, "top_k": 1}
 """The likeliest token each time, as vLLM takes it for several answers too."""
@@ -76,7 +76,7 @@ def unknown(given: Iterable[str], body: Body) -> Refused | None:
             continue
         if is_openai_s(name):
             return Refused(400, "unsupported_parameter", short(f"{name}: vLLM has no such parameter"), name)
-        return Refused(400, "unknown_parameter", short(f"Unrecognized request argument supplied: {name}"), name)
+        return Refused(400, "unknown_parameter", short(unrecognized(name)), name)
     return None
 
 
