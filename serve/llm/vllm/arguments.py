@@ -74,6 +74,10 @@ def environment(settings: Vllm, *, on_loopback: bool = False) -> dict[str, str]:
     if not settings.gpus:
         # Threads that are bound to cores fight with Ray's other processes for them.
         found |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, int(settings.cpus)))}
+    if not _compiles(settings):
+        # Else a request that is sampled, or asks for logprobs, has the engine start g++ and wait for it between the
+        # tokens of all others, again for other sizes of batches; and where there is no g++ the engine dies of it.
+        found["TORCH_COMPILE_DISABLE"] = "1"
     if not settings.gpus and settings.tensor_parallel == 1:
         # Else the engine's process starts another one for its only worker.
         found["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -128,16 +132,13 @@ def _adapters(name: str, settings: Vllm) -> Iterator[str]:
 
 
 def _others(name: str, settings: Vllm) -> Iterator[str]:
-    given: Mapping[str, str | int | float | bool] = {
-        argument.replace("_", "-"): value for argument, value in settings.arguments.items()
-    }
+    given = _given(settings)
     for argument in given:
         if ARGUMENT.fullmatch(argument) is None:
             raise EngineSettingsError(name, f"arguments: {argument!r} is no name of an argument")
         if argument in OURS:
             raise EngineSettingsError(name, f"arguments.{argument}: the backend's other settings decide it")
-    if not settings.gpus and not {"enforce-eager", "no-enforce-eager"} & given.keys():
-        # Compiling takes minutes, and a CPU gains little by it.
+    if not _compiles(settings) and "enforce-eager" not in given:
         yield "--enforce-eager"
     if "allowed-media-domains" not in given:
         yield f"--allowed-media-domains={NO_MEDIA}"
@@ -146,6 +147,16 @@ def _others(name: str, settings: Vllm) -> Iterator[str]:
             yield f"--{argument}" if value else f"--no-{argument}"
         else:
             yield f"--{argument}={value}"
+
+
+def _given(settings: Vllm) -> Mapping[str, str | int | float | bool]:
+    return {argument.replace("_", "-"): value for argument, value in settings.arguments.items()}
+
+
+def _compiles(settings: Vllm) -> bool:
+    """Whether the model is compiled. That takes minutes, and a CPU gains little by it: there it must be asked for."""
+    given = _given(settings)
+    return settings.gpus > 0 or given.get("enforce-eager") is False or given.get("no-enforce-eager") is True
 
 
 def most_calls(settings: Vllm) -> int:

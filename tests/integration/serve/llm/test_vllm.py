@@ -49,17 +49,14 @@ def running(backend: DeployedBackend) -> Callable[[], Awaitable[int]]:
     return calls.running(DEPLOYMENT, APPLICATION)
 
 
-async def process(what: str) -> int:
-    """The one process below this one whose command has this in it."""
-    async with asyncio.timeout(240):
-        while True:
-            # Not this one: pytest-xdist gives its processes the names of their tests, and this is in one.
-            below = processes.family(os.getpid())[1:]
-            found = [pid for pid in below if what in " ".join(processes.command(pid))]
-            if len(found) == 1:
-                return found[0]
-            # What a process that is at work is called can't be read at every moment.
-            await asyncio.sleep(0.1)
+async def process(title: str) -> int:
+    """The one process below this one that calls itself so."""
+    until = time.monotonic() + 240
+    # What a process that is at work is called can't be read at every moment.
+    while len(found := processes.titled(os.getpid(), title)) != 1:
+        assert time.monotonic() < until, [processes.command(pid) for pid in processes.family(os.getpid())]
+        await asyncio.sleep(0.1)
+    return found[0]
 
 
 HARD: dict[str, dict[str, Any]] = {

@@ -6,10 +6,13 @@ import asyncio
 import json
 import os
 import threading
+import traceback
+import types
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import ray
@@ -32,6 +35,17 @@ ROOT = Path(serve.__file__).parents[1]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs something on one event loop, to which the handles belong."""
+
+PATIENCE_SECONDS = 300
+
+ENVIRONMENT = {
+    # Of the controller, which else waits for a load balancer that there isn't.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    # No engine may need a compiler: few machines have one.
+    "CC": "/no/compiler",
+    "CXX": "/no/compiler",
+}
+"""Of all of Ray's processes."""
 
 CALLED: list[DeployedBackend] = []
 
@@ -67,18 +81,37 @@ def event_loop() -> Iterator[Run]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    yield lambda work: asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, 300), loop).result()
+    yield lambda work: asyncio.run_coroutine_threadsafe(_patiently(work), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
 
 
+async def _patiently(work: Coroutine[Any, Any, Any]) -> Any:
+    """What comes of it. Where that is late, the error says what it waits for, which a future's own does not."""
+    task = asyncio.get_running_loop().create_task(work)
+    await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+    if not task.done():
+        waits = "".join(traceback.format_list(list(_waits(work))))
+        task.cancel()
+        raise AssertionError(f"after {PATIENCE_SECONDS} s it waits there still:\n{waits}")
+    try:
+        return task.result()
+    except TimeoutError as error:
+        raise AssertionError("what it waited for did not come") from error
+
+
+def _waits(work: Any) -> Iterator[traceback.FrameSummary]:
+    while isinstance(work, types.CoroutineType) and work.cr_frame is not None:
+        yield traceback.FrameSummary(work.cr_code.co_filename, work.cr_frame.f_lineno, work.cr_code.co_qualname)
+        work = work.cr_await
+
+
 @contextmanager
 def serving(run: Run) -> Iterator[None]:
     loopback.bind_node()
-    # Of the controller, which else waits for a load balancer that there isn't.
-    os.environ["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"] = "1"
-    ray_cluster.connect("local", num_cpus=4, include_dashboard=False, object_store_memory=100 * 2**20)
+    with patch.dict(os.environ, ENVIRONMENT):
+        ray_cluster.connect("local", num_cpus=4, include_dashboard=False, object_store_memory=100 * 2**20)
     try:
         ray_serve.start(proxy_location="Disabled")
         yield

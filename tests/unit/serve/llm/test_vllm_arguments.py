@@ -116,6 +116,17 @@ class TestEnvironment:
         assert environment(settings(folder, cpus=0.5))["OMP_NUM_THREADS"] == "1"
         assert "OMP_NUM_THREADS" not in environment(settings(folder, gpus=1.0))
 
+    def test_on_a_cpu_nothing_is_compiled_between_the_tokens_of_others_unless_it_is_asked_for(
+        self, folder: Path
+    ) -> None:
+        for eager in (settings(folder), settings(folder, arguments={"enforce_eager": True})):
+            assert environment(eager)["TORCH_COMPILE_DISABLE"] == "1"
+            assert command_line("chat", eager).count("--enforce-eager") == 1
+        asked = [{"enforce_eager": False}, {"no-enforce-eager": True}]
+        for compiling in (settings(folder, gpus=1.0), *(settings(folder, arguments=each) for each in asked)):
+            assert "TORCH_COMPILE_DISABLE" not in environment(compiling)
+            assert "--enforce-eager" not in command_line("chat", compiling)
+
     def test_loopback_is_kept_to(self, folder: Path) -> None:
         assert environment(settings(folder), on_loopback=True)["VLLM_HOST_IP"] == "127.0.0.1"
 
