@@ -176,7 +176,7 @@ class StandIn:
             thread.join()
             loop.close()
 
-    def saw(self, what: str, count: int, seconds: float = 10) -> bool:
+    def saw(self, what: str, count: int, seconds: float = 60) -> bool:
         """Whether ``open``, ``gone``… comes to ``count`` before the time is up."""
         end = time.monotonic() + seconds
         while getattr(self, what) != count and time.monotonic() < end:

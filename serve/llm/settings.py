@@ -81,8 +81,9 @@ class Vllm(Deployed):
     """vLLM.
 
     ``cache_gib``: of the KV cache, on a CPU. ``adapters``: LoRA, name → folder or version of the registry; each is a
-    model of this backend by its name. ``tool_parser``: vLLM's, such as ``hermes``. ``arguments``: any others of
-    vLLM's engine.
+    model of this backend by its name. ``tool_parser``: vLLM's, such as ``hermes``. ``stall_seconds``: how long the
+    engine may take nothing, as between two steps, before its replica is replaced. ``arguments``: any others of vLLM's
+    engine.
     """
 
     kind: Literal["vllm"]
@@ -91,6 +92,7 @@ class Vllm(Deployed):
     prefix_cache: bool = True
     adapters: dict[ModelName, str] = Field(default_factory=dict)
     tool_parser: str | None = Field(default=None, min_length=1)
+    stall_seconds: float = Field(default=300, gt=0)
     arguments: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @property

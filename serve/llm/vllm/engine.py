@@ -37,6 +37,7 @@ from serve.llm.backend import Body, Operation, Tokens
 from serve.llm.deployed.engine import AdapterRefused, EngineSettingsError, Tally
 from serve.llm.deployed.messages import Refused, Whole
 from serve.llm.deployed.refusals import GONE, not_done, objection, rejection
+from serve.llm.vllm.liveness import Liveness
 from serve.llm.vllm.refusals import refusal, without_value
 from serve.llm.vllm.request import misshapen, translated, unknown
 from serve.llm.vllm.schemas import STRICT, Schemas, strict
@@ -106,8 +107,9 @@ def _note(tally: Tally, output: Any) -> None:
 class VllmEngine:
     """See :class:`serve.llm.deployed.engine.Engine`. Made by :meth:`start`, on the event loop that it runs on."""
 
-    def __init__(self, engine: Any, state: Any, schemas: Schemas) -> None:
+    def __init__(self, engine: Any, state: Any, schemas: Schemas, stall_seconds: float) -> None:
         self._engine = engine
+        self._liveness = Liveness(engine.is_sleeping, stall_seconds)
         self._schemas = schemas
         self._models = state.openai_serving_models
         self._chat = getattr(state, "openai_serving_chat", None)
@@ -115,8 +117,11 @@ class VllmEngine:
         self._embeddings = getattr(state, "serving_embedding", None)
 
     @classmethod
-    async def start(cls, name: str, words: list[str]) -> VllmEngine:
+    async def start(cls, name: str, words: list[str], stall_seconds: float) -> VllmEngine:
         """Load the model. It blocks, for as long as that takes.
+
+        ``words``: of vLLM's command line. ``stall_seconds``: how long the engine may take nothing before it is held to
+        hang.
 
         Raises:
             EngineSettingsError: vLLM does not take these arguments.
@@ -141,7 +146,7 @@ class VllmEngine:
         engine.generate = _checked_and_counted(engine, schemas)
         state = State()
         await init_app_state(engine, state, arguments, await engine.get_supported_tasks())
-        return cls(engine, state, schemas)
+        return cls(engine, state, schemas, stall_seconds)
 
     async def answer(
         self, operation: Operation, body: Body, tally: Tally
@@ -166,6 +171,7 @@ class VllmEngine:
 
     async def check_health(self) -> None:
         await self._engine.check_health()
+        await self._liveness.check()
 
     def shutdown(self) -> None:
         self._schemas.stop()

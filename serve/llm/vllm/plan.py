@@ -18,7 +18,7 @@ def plan(name: str, settings: Vllm, *, on_loopback: bool) -> Plan:
         environment=environment(settings, on_loopback=on_loopback),
         calls=most_calls(settings),
         resources=resources(settings),
-        start=partial(_start, name, command_line(name, settings)),
+        start=partial(_start, name, command_line(name, settings), settings.stall_seconds),
     )
 
 
@@ -39,7 +39,7 @@ def resources(settings: Vllm) -> dict[str, Any]:
     }
 
 
-async def _start(name: str, words: list[str]) -> Engine:
+async def _start(name: str, words: list[str], stall_seconds: float) -> Engine:
     from serve.llm.vllm.engine import VllmEngine
 
-    return await VllmEngine.start(name, words)
+    return await VllmEngine.start(name, words, stall_seconds)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 PROC = Path("/proc")
+
+PATIENCE_SECONDS = 240
 
 
 def command(pid: int) -> list[str]:
@@ -33,6 +36,15 @@ def family(root: int) -> list[int]:
 def titled(root: int, title: str) -> list[int]:
     """Of a process and its descendants those whose command line begins so, as Ray's processes write who they are."""
     return [pid for pid in family(root) if " ".join(command(pid)).startswith(title)]
+
+
+def only(root: int, title: str) -> int:
+    """The one that :func:`titled` finds. What a process at work is called can't be read at every moment."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while len(found := titled(root, title)) != 1:
+        assert time.monotonic() < until, [" ".join(command(pid)) for pid in family(root)]
+        time.sleep(0.1)
+    return found[0]
 
 
 def with_argument(argument: str) -> list[int]:

@@ -268,7 +268,7 @@ def test_an_unloaded_model_is_not_ready_at_any_replica_until_it_is_loaded_again(
 def test_a_new_champion_takes_over_though_the_process_where_replicas_agree_was_just_lost(house: House) -> None:
     old = house.newest
     new = house.register(bias=4.0, graph=fragile).version
-    (hub,) = processes.titled(house.served.process.pid, "ray::Hub")
+    hub = processes.only(house.served.process.pid, "ray::Hub")
     with clients(house, 4) as crowd:
         time.sleep(0.5)
         os.kill(hub, signal.SIGKILL)

@@ -165,7 +165,7 @@ def test_an_error_amid_a_stream_comes_after_what_was_said(
         return answer.tokens
 
     # A second try would double what the client has read already.
-    tokens = ask(stand_in, use, retries=2, between_tokens_seconds=0.3)
+    tokens = ask(stand_in, use, retries=2, between_tokens_seconds=1.5)
     assert said(chunks) == "one two "
     assert len(stand_in.asked) == 1
     assert (tokens.input, tokens.output) == (guessed_input(body()), 2)
@@ -213,7 +213,7 @@ def test_the_next_region_answers_where_one_can_not(stand_in: StandIn, trouble: s
     else:
         name = "ThrottlingException" if trouble == "throttled" else "ServiceQuotaExceededException"
         stand_in.refusing["eu-west-1"] = Refusal(429, name)
-    limits = {"first_token_seconds": 0.5, "answer_seconds": 0.5, "retries": 1} if trouble == "slow" else {"retries": 1}
+    limits = {"first_token_seconds": 1.5, "answer_seconds": 1.5, "retries": 1} if trouble == "slow" else {"retries": 1}
     regions = ["eu-west-1", "eu-central-1"]
     ask(stand_in, collected if streamed else lambda backend: whole(backend, body()), regions=regions, **limits)
     tries = 2 if trouble in ("down", "throttled") else 1

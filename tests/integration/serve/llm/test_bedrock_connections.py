@@ -102,7 +102,7 @@ def test_the_pool_has_an_end_and_says_so(stand_in: StandIn) -> None:
     stand_in.turns += [Turn(after=3, then="stall")] * 2
 
     async def use(backend: BedrockBackend) -> None:
-        backend._connection = Connection(settings(stand_in, connect_seconds=0.5), most=2)
+        backend._connection = Connection(settings(stand_in, connect_seconds=1.5), most=2)
         held = [await stream(backend), await stream(backend)]
         with pytest.raises(Unavailable, match="2 requests to Bedrock are waiting already"):
             await stream(backend)
@@ -115,8 +115,8 @@ def test_the_pool_has_an_end_and_says_so(stand_in: StandIn) -> None:
 
 
 def test_a_slow_answer_is_not_cut_by_the_limit_between_tokens(stand_in: StandIn) -> None:
-    stand_in.turns.append(Turn(first_seconds=0.6, between_seconds=0.02))
+    stand_in.turns.append(Turn(first_seconds=1.8, between_seconds=0.02))
     started = time.monotonic()
-    chunks = ask(stand_in, collected, between_tokens_seconds=0.4, first_token_seconds=30)
+    chunks = ask(stand_in, collected, between_tokens_seconds=1.5, first_token_seconds=30)
     assert said(chunks) == "Hello there."
-    assert time.monotonic() - started >= 0.6
+    assert time.monotonic() - started >= 1.8

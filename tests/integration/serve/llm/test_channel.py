@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import orjson
 import pytest
@@ -31,7 +33,8 @@ CALLS = 4
 
 
 class Scripted:
-    """An engine that says its text, or as many chunks as it is asked for with a pause before each, and its process."""
+    """An engine that says its text and its process, or as many chunks as it is asked for with a pause before each;
+    after the first one it waits for a file, where one is named."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -41,14 +44,16 @@ class Scripted:
         self, operation: Operation, body: Body, tally: Tally
     ) -> Whole | Refused | AsyncIterator[str | Refused]:
         if chunks := body.get("chunks"):
-            return self._chunks(chunks, tally)
+            return self._chunks(chunks, tally, Path(body.get("until", "/")))
         return Whole(orjson.dumps({"text": self._text, "process": os.getpid(), "operation": operation}))
 
-    async def _chunks(self, count: int, tally: Tally) -> AsyncIterator[str | Refused]:
+    async def _chunks(self, count: int, tally: Tally, until: Path) -> AsyncIterator[str | Refused]:
         self._running += 1
         try:
             for number in range(count):
                 await asyncio.sleep(0.02)
+                while number and not until.exists():  # noqa: ASYNC110, ASYNC240
+                    await asyncio.sleep(0.02)
                 tally.output = number + 1
                 yield orjson.dumps({"text": self._text, "number": number}).decode()
         finally:
@@ -91,8 +96,8 @@ async def whole(backend: DeployedBackend) -> dict[str, object]:
     return answer.document
 
 
-async def stream(backend: DeployedBackend, chunks: int) -> DeployedStream:
-    answer = await backend.run("chat", {"chunks": chunks})
+async def stream(backend: DeployedBackend, chunks: int, **others: str) -> DeployedStream:
+    answer = await backend.run("chat", {"chunks": chunks, **others})
     assert isinstance(answer, DeployedStream)
     return answer
 
@@ -105,7 +110,7 @@ def over_channels(backend: DeployedBackend) -> bool:
 
 
 async def until_over_channels(backend: DeployedBackend) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while not over_channels(backend):
             await whole(backend)
             await asyncio.sleep(0.05)
@@ -116,7 +121,7 @@ def test_calls_are_soon_made_over_a_channel_and_stay_so(backend: DeployedBackend
         await until_over_channels(backend)
         assert backend._channels is not None
         first = backend._channels._open[APPLICATION]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while backend._channels._open.get(APPLICATION) in (first, None):
                 assert (await whole(backend))["text"] == "first"
                 await asyncio.sleep(0.1)
@@ -125,23 +130,38 @@ def test_calls_are_soon_made_over_a_channel_and_stay_so(backend: DeployedBackend
     run(work())
 
 
-def test_no_more_calls_than_may_be_are_worked_on_by_either_way(backend: DeployedBackend, run: Run) -> None:
+def test_no_more_calls_than_may_be_are_worked_on_by_either_way(
+    backend: DeployedBackend, run: Run, tmp_path: Path
+) -> None:
+    over = tmp_path / "over"
+
+    async def refused(way: DeployedBackend) -> str:
+        """Once all that were made have come to the replica, which those by handle do later."""
+        async with asyncio.timeout(240):
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        try:
+                            await stream(way, 1)
+                        except Unavailable as error:
+                            return str(error)
+
     async def work() -> None:
         await until_over_channels(backend)
         by_handle = DeployedBackend(NAME, deployment_name("vllm", NAME), application=APPLICATION, replicas=2)
         ways = [backend, by_handle] * CALLS
-        answers = [asyncio.create_task(stream(way, 100)) for way in ways]
-        async with asyncio.timeout(60):
+        answers = [asyncio.create_task(stream(way, 20, until=str(over))) for way in ways]
+        # Some are worked on, the others wait, and for one more there is no room.
+        for way in (backend, by_handle):
+            assert f"{CALLS} requests for backend {NAME} are waiting already" in await refused(way)
+        async with asyncio.timeout(240):
             while sum(answer.done() for answer in answers) < CALLS:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        # The others wait, and for one more there is no room.
         await asyncio.sleep(0.2)
         assert sum(answer.done() for answer in answers) == CALLS
-        for way in (backend, by_handle):
-            with pytest.raises(Unavailable, match=f"{CALLS} requests for backend {NAME} are waiting already"):
-                await stream(way, 1)
+        over.touch()
         for answer in answers:
-            assert len([chunk async for chunk in await answer]) == 100
+            assert len([chunk async for chunk in await answer]) == 20
 
     run(work())
 
@@ -182,7 +202,7 @@ def test_a_replica_that_is_killed_is_called_again_when_it_is_back(backend: Deplo
         os.kill(process, signal.SIGKILL)
         with pytest.raises(Unavailable, match="went while it answered"):
             [chunk async for chunk in answer]
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(240):
             while True:
                 try:
                     if (await whole(backend))["process"] != process:

@@ -36,7 +36,7 @@ MODEL = "smollm2"
 ALIAS = "live"
 DEPLOYMENT = deployment_name("huggingface", NAME)
 
-STOPPED_SECONDS = 4.0
+STOPPED_SECONDS = 8.0
 
 GOOD, GOOD_TOO, TAMPERED, BROKEN = "1", "2", "3", "4"
 
@@ -151,7 +151,7 @@ def test_what_can_t_be_started_is_given_up_and_the_one_before_it_goes_on(served:
 
 
 def test_where_serve_s_controller_does_not_answer_nothing_waits_for_it(served: Served, run: Run) -> None:
-    [controller] = processes.titled(os.getpid(), "ray::ServeController")
+    controller = processes.only(os.getpid(), "ray::ServeController")
 
     async def work() -> float:
         # It has no handle yet.
@@ -172,7 +172,7 @@ def test_where_serve_s_controller_does_not_answer_nothing_waits_for_it(served: S
 
 
 def test_a_follower_that_dies_comes_back_and_follows_on(served: Served, run: Run) -> None:
-    [pid] = processes.titled(os.getpid(), f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}")
+    pid = processes.only(os.getpid(), f"ray::ServeReplica:{APPLICATION}:{follower.DEPLOYMENT}")
     os.kill(pid, signal.SIGKILL)
     served.move(GOOD)
 

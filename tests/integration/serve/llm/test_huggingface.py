@@ -363,8 +363,8 @@ class TestLost:
         async def cut() -> DeployedStream:
             answer = await stream(batched.backend, ENDLESS)
             await anext(answer)
-            [pid] = processes.titled(os.getpid(), f"ray::ServeReplica:batched:{DEPLOYMENT}")
-            os.kill(pid, signal.SIGKILL)
+            title = f"ray::ServeReplica:batched:{DEPLOYMENT}"
+            os.kill(await asyncio.to_thread(processes.only, os.getpid(), title), signal.SIGKILL)
             with pytest.raises(Unavailable):
                 async for _ in answer:
                     pass

@@ -123,7 +123,7 @@ def serving(stand_in: StandIn, folder: Path, registry: str) -> Iterator[Inn]:
     with listening(made):
         yield Inn(made, stand_in, folder / "usage.db")
         for loop in loops:
-            asyncio.run_coroutine_threadsafe(language.close(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(language.close(), loop).result(240)
 
 
 @pytest.fixture
@@ -306,12 +306,14 @@ def mlflow_server(registry: str, folder: Path) -> Iterator[tuple[str, subprocess
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(600):
+        for _ in range(2400):
             assert process.poll() is None
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.ConnectionError, requests.Timeout):
                 if requests.get(f"{url}/health", timeout=5).ok:
                     break
             time.sleep(0.1)
+        else:
+            raise AssertionError("the server does not answer")
         yield url, process
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 
 ADAPTER = "odd"
 DEPLOYMENT = deployment_name("vllm", NAME)
-REPLICA = f"ray::ServeReplica:{APPLICATION}:{DEPLOYMENT}"
+ENGINE = "VLLM::EngineCore"
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +40,13 @@ def serving(run: Run) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def backend(serving: None, tmp_path_factory: pytest.TempPathFactory) -> DeployedBackend:
     adapter = vllm_on_ray.adapter(tmp_path_factory.mktemp("adapter"))
-    settings = vllm_on_ray.settings(tool_parser="hermes", adapters={ADAPTER: str(adapter)})
+    settings = vllm_on_ray.settings(tool_parser="hermes", adapters={ADAPTER: str(adapter)}, stall_seconds=20)
     return vllm_on_ray.deploy(NAME, settings, APPLICATION)
 
 
 @pytest.fixture(scope="module")
 def running(backend: DeployedBackend) -> Callable[[], Awaitable[int]]:
     return calls.running(DEPLOYMENT, APPLICATION)
-
-
-async def process(title: str) -> int:
-    """The one process below this one that calls itself so."""
-    until = time.monotonic() + 240
-    # What a process that is at work is called can't be read at every moment.
-    while len(found := processes.titled(os.getpid(), title)) != 1:
-        assert time.monotonic() < until, [processes.command(pid) for pid in processes.family(os.getpid())]
-        await asyncio.sleep(0.1)
-    return found[0]
 
 
 HARD: dict[str, dict[str, Any]] = {
@@ -346,16 +336,16 @@ class TestRefused:
 
 
 class TestLost:
-    """Last: they cost a start of the engine each."""
+    """Last: they cost a start of the engine each. (That its replica is killed is tried in ``test_channel.py``.)"""
 
-    @pytest.mark.parametrize("what", ["VLLM::EngineCore", REPLICA])
+    @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
     def test_an_answer_ends_in_an_error_and_the_next_start_answers(
-        self, backend: DeployedBackend, run: Run, what: str
+        self, backend: DeployedBackend, run: Run, how: signal.Signals
     ) -> None:
         async def cut() -> DeployedStream:
             answer = await stream(backend, chat(max_tokens=1500, ignore_eos=True))
             await anext(answer)
-            os.kill(await process(what), signal.SIGKILL)
+            os.kill(await asyncio.to_thread(processes.only, os.getpid(), ENGINE), how)
             with pytest.raises(Unavailable):
                 async for _ in answer:
                     pass

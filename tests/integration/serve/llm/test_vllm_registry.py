@@ -81,7 +81,7 @@ def test_an_alias_that_moves_is_followed_without_a_restart_and_without_an_error(
 ) -> None:
     async def work() -> DeployedStream:
         long = await backend.run(
-            "chat", body(max_tokens=150, ignore_eos=True, stream=True, stream_options={"include_usage": True})
+            "chat", body(max_tokens=400, ignore_eos=True, stream=True, stream_options={"include_usage": True})
         )
         assert isinstance(long, DeployedStream)
         reading = asyncio.create_task(_read(long))
@@ -95,7 +95,7 @@ def test_an_alias_that_moves_is_followed_without_a_restart_and_without_an_error(
 
     before, _ = run(ask(backend))
     long = run(work())
-    assert (long.version, long.tokens.output) == (FIRST, 150)
+    assert (long.version, long.tokens.output) == (FIRST, 400)
     said, version = run(ask(backend))
     assert version == SECOND
     assert said != before

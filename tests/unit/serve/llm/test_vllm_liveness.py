@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve.llm.vllm.liveness import EngineStalled, Liveness
+
+
+class Engine:
+    """What answers a ping when it is told to."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.pings = 0
+        self.answers = asyncio.Event()
+        if answers:
+            self.answers.set()
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.answers.wait()
+
+
+async def soon() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_an_engine_that_answers_is_asked_again_at_each_check() -> None:
+    async def work() -> int:
+        engine = Engine(answers=True)
+        liveness = Liveness(engine.ping, 0)
+        for _ in range(3):
+            await liveness.check()
+            await soon()
+        return engine.pings
+
+    assert asyncio.run(work()) == 3
+
+
+def test_one_that_is_busy_is_waited_for_and_asked_once() -> None:
+    async def work() -> int:
+        engine = Engine(answers=False)
+        liveness = Liveness(engine.ping, 3600)
+        for _ in range(3):
+            await liveness.check()
+            await soon()
+        return engine.pings
+
+    assert asyncio.run(work()) == 1
+
+
+def test_one_that_does_not_answer_in_time_has_stalled_until_it_does() -> None:
+    async def work() -> None:
+        engine = Engine(answers=False)
+        liveness = Liveness(engine.ping, 0.01)
+        await liveness.check()
+        await asyncio.sleep(0.02)
+        for _ in range(2):
+            with pytest.raises(EngineStalled, match="has not answered for 0 s"):
+                await liveness.check()
+        engine.answers.set()
+        await soon()
+        await liveness.check()
+
+    asyncio.run(work())
+
+
+def test_one_that_can_not_be_asked_is_not_healthy() -> None:
+    async def ping() -> None:
+        raise OSError("closed")
+
+    async def work() -> None:
+        liveness = Liveness(ping, 3600)
+        await liveness.check()
+        await soon()
+        with pytest.raises(OSError, match="closed"):
+            await liveness.check()
+
+    asyncio.run(work())
