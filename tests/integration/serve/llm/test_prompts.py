@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import openai
 import pytest
 import requests
 
+from benchmarks.ports import free_port
 from serve.llm.language import Language
 from serve.settings import Settings
 from tests.bedrock import StandIn
@@ -292,9 +292,7 @@ def test_what_others_registered_that_can_not_be_filled_is_refused_and_hides_noth
 
 @contextlib.contextmanager
 def mlflow_server(registry: str, folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["mlflow", "server", "--backend-store-uri", registry, "--artifacts-destination", str(folder)]
     process = subprocess.Popen(
         [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
