@@ -62,7 +62,7 @@ class PostgresqlPlace:
     def __init__(self, folder: Path, server: Server, database: str | None = None) -> None:
         self._server = server
         self.database = database or server.create()
-        self.url = server.url(self.database)
+        self.url = f"{server.url(self.database)}?connect_timeout=60"
         self.machine = folder / "journals"
 
     def store(self) -> UsageStore:

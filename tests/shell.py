@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # MLflow writes the first into the environment of the process that sets an address; a make that runs the
@@ -18,17 +21,40 @@ def environment() -> dict[str, str]:
 
 
 def make(target: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """``make`` in the repository's root; what it says on either stream is its ``stdout``."""
-    return subprocess.run(
-        ["make", target],
-        cwd=Path(__file__).parents[1],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    """``make`` in the repository's root; what it says on either stream is its ``stdout``.
+
+    Raises: AssertionError: it was not done in time, and has been ended; what it has said until then.
+    """
+    # No pipe: whatever keeps one open is waited for when it is read to its end.
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            ["make", target],
+            cwd=Path(__file__).parents[1],
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        code = None
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(seconds)
+        finally:
+            if code is None:
+                _end(process)
+        output.seek(0)
+        said = output.read()
+    assert code is not None, f"make {target} was not done in {seconds:g} s:\n{said}"
+    return subprocess.CompletedProcess(process.args, code, said)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """It and its whole group; at first as Ctrl-C does, for what it runs in groups of their own is its to stop."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(120)
 
 
 def training(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

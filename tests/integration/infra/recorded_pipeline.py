@@ -30,7 +30,8 @@ MACHINE = "aws:sfn/stateMachine:StateMachine"
 FUNCTION = "aws:lambda/function:Function"
 TABLE = "aws:dynamodb/table:Table"
 JOB_SECONDS = 600
-PATIENCE_SECONDS = 500
+START_SECONDS = 60
+PATIENCE_SECONDS = 1000
 
 
 def recorded(at_least: float) -> Recording:
@@ -101,7 +102,7 @@ class Pipeline:
         self.put(folder, {"_READY": b""})
         started = time.monotonic()
         while not (new := [arn for arn in self.executions() if arn not in before]):
-            assert time.monotonic() - started < 10, self._server.log.read_text()
+            assert time.monotonic() - started < START_SECONDS, self._server.log.read_text()
             time.sleep(0.1)
         (arn,) = new
         machines = self.client("stepfunctions")

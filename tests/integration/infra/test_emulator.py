@@ -32,7 +32,7 @@ def answers(url: str) -> bool:
 
 
 def gone(url: str) -> bool:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while answers(url) and time.monotonic() < end:
         time.sleep(0.05)
     return not answers(url)

@@ -33,7 +33,7 @@ from tests.integration.infra.mlflow_server import mlflow_server, wait_for
 from tests.integration.infra.recorded_pipeline import Addresses, Execution, Pipeline, definition_of, recorded
 from tests.integration.infra.swapped import REUSED, SWAPPED, integrations, swapped
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 MODEL = "flight-delay"
 REACHED, TOO_HIGH = 0.5, 0.99

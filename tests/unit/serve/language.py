@@ -28,13 +28,13 @@ from serve.gateway.transports import transports
 from serve.limits.limiter import Limiter
 from serve.llm.backend import Completed, Operation, Stream, Tokens
 
-Step = Mapping[str, Any] | float | Exception
-"""A chunk, a pause in seconds, or what is raised."""
+Step = Mapping[str, Any] | float | threading.Event | Exception
+"""A chunk, a pause in seconds or until something is set, or what is raised."""
 
 WORDS = ("A", " parcel", " is", " late", "é\u2028")
 MESSAGES = [{"role": "user", "content": "What is late?"}]
 USAGE = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: object) -> dict[str, Any]:
@@ -108,9 +108,13 @@ class Plane:
     async def take(self, step: Step) -> None:
         if isinstance(step, Exception):
             raise step
-        assert isinstance(step, float)
+        assert isinstance(step, float | threading.Event)
         try:
-            await asyncio.sleep(step)
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                while not step.is_set():  # noqa: ASYNC110 - a thread sets it
+                    await asyncio.sleep(0.005)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from serve.autoscaling import TARGET, by_busy_share, desired_replicas
+from serve.placement import busy as module
 from serve.placement.busy import BusyTime
 
 
@@ -40,12 +40,17 @@ def test_serve_s_policy_reads_what_the_replicas_told() -> None:
     assert by_busy_share(context) == (3, {})
 
 
-def test_the_busy_share_is_the_time_at_work_since_it_was_last_asked() -> None:
+def test_the_busy_share_is_the_time_at_work_since_it_was_last_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
     busy = BusyTime(workers=2)
-    busy.share()
+    now = 107.0
+    assert busy.share() == 0.0
     with busy:
-        time.sleep(0.05)
-    time.sleep(0.001)
-    assert 0.3 < busy.share() <= 0.5
-    time.sleep(0.01)
+        now = 110.0
+    now = 111.0
+    assert busy.share() == 0.375
+    now = 112.0
     assert busy.share() == 0.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from serve import direct
 from serve.caller import Limits
 from serve.gateway import errors
 from serve.gateway.streaming import MOST_HELD_BYTES
+from tests.unit.serve import skipping
 from tests.unit.serve.conftest import Client
 from tests.unit.serve.language import (
     MESSAGES,
+    SECONDS,
     WORDS,
     House,
     Scripted,
@@ -42,6 +45,10 @@ FOR_EVER = 3600.0
 def inn(tmp_path: Path) -> Iterator[House]:
     with listening(house(tmp_path)) as made:
         yield made
+
+
+def post(inn: House, headers: Mapping[str, str] = KEY) -> httpx.Response:
+    return httpx.post(f"{inn.url}{CHAT}", json=BODY, headers={**KEY, **headers}, timeout=SECONDS)
 
 
 def events(text: str) -> list[Any]:
@@ -73,7 +80,9 @@ def test_the_async_client_is_streamed_to_too(inn: House) -> None:
     inn.plane.steps = [step for part in chat_chunks() for step in (part, 0.01)]
 
     async def ask() -> str:
-        async with openai.AsyncOpenAI(base_url=f"{inn.url}/v1", api_key="any", max_retries=0) as client:
+        async with openai.AsyncOpenAI(
+            base_url=f"{inn.url}/v1", api_key="any", max_retries=0, timeout=SECONDS
+        ) as client:
             stream = await client.completions.create(model="small", prompt="A", stream=True)
             return "".join([json.dumps(part.choices[0].to_dict()) async for part in stream])
 
@@ -83,7 +92,7 @@ def test_the_async_client_is_streamed_to_too(inn: House) -> None:
 
 def test_usage_that_comes_with_the_last_words_is_taken_out_of_them_alone(inn: House) -> None:
     inn.plane.steps = [chunk({"content": "late"}, "stop", usage={"total_tokens": 3})]
-    response = httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY)
+    response = post(inn)
     (last, end) = events(response.text)
     assert last["choices"][0]["delta"] == {"content": "late"}
     assert "usage" not in last
@@ -92,7 +101,7 @@ def test_usage_that_comes_with_the_last_words_is_taken_out_of_them_alone(inn: Ho
 
 def test_a_stream_s_head_says_that_nothing_may_hold_it_up(inn: House) -> None:
     inn.plane.steps = chat_chunks(WORDS * 100)
-    response = httpx.post(f"{inn.url}{CHAT}", json=BODY, headers={**KEY, "accept-encoding": "gzip"})
+    response = post(inn, {"accept-encoding": "gzip"})
     assert response.headers["content-type"] == "text/event-stream"
     assert response.headers["x-accel-buffering"] == "no"
     assert response.headers["cache-control"] == "no-store"
@@ -118,7 +127,7 @@ def test_an_error_before_the_first_chunk_has_its_status_and_one_after_it_is_the_
             said += [part.choices[0].delta.content for part in inn.client().chat.completions.create(**BODY)]
         assert (raised.value.type, raised.value.code) == (kind, code)
         assert "hunter2" not in str(raised.value)
-        body = httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY).text
+        body = post(inn).text
         assert len(events(body)) == 4
         assert list(events(body)[-1]) == ["error"]
         assert "[DONE]" not in body
@@ -130,12 +139,14 @@ def test_an_error_before_the_first_chunk_has_its_status_and_one_after_it_is_the_
 
 
 def test_a_stream_is_recorded_at_its_end_with_all_that_it_sent(inn: House) -> None:
-    inn.plane.steps = [*chat_chunks()[:3], 0.3, *chat_chunks()[3:]]
-    with httpx.stream("POST", f"{inn.url}{CHAT}", json=BODY, headers=KEY) as response:
+    looked = threading.Event()
+    inn.plane.steps = [*chat_chunks()[:3], 0.3, looked, *chat_chunks()[3:]]
+    with httpx.stream("POST", f"{inn.url}{CHAT}", json=BODY, headers=KEY, timeout=SECONDS) as response:
         pieces = response.iter_raw()
         first = next(pieces)
         assert inn.served == []
         assert inn.admission.in_flight == 1
+        looked.set()
         whole = first + b"".join(pieces)
     until(lambda: inn.served)
     (served,) = inn.served
@@ -175,7 +186,7 @@ def test_a_client_that_goes_in_the_middle_stops_the_work(tmp_path: Path, behind_
             assert line["bytes_out"] > 0
             # Its slot is free again.
             inn.plane.steps = chat_chunks()
-            assert httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY).status_code == 200
+            assert post(inn).status_code == 200
     finally:
         direct._installed.clear()
 
@@ -200,7 +211,7 @@ def test_a_client_that_goes_before_its_answer_stops_the_work(inn: House, stream:
 
 
 def test_a_client_that_stays_is_answered_on_the_same_connection_again_and_again(inn: House) -> None:
-    with httpx.Client(base_url=inn.url, headers=KEY) as client:
+    with httpx.Client(base_url=inn.url, headers=KEY, timeout=SECONDS) as client:
         for turn in range(6):
             inn.plane.steps = [0.01, *chat_chunks()]
             response = client.post(CHAT, json={**BODY, "stream": turn % 2 == 0})
@@ -211,33 +222,15 @@ def test_a_client_that_stays_is_answered_on_the_same_connection_again_and_again(
 
 def test_a_limit_of_requests_at_once_counts_a_stream_to_its_end(tmp_path: Path) -> None:
     with listening(house(tmp_path, limits=Limits(concurrency=1))) as inn:
-        inn.plane.steps = [*chat_chunks()[:2], 0.5, *chat_chunks()[2:]]
-        with httpx.stream("POST", f"{inn.url}{CHAT}", json=BODY, headers=KEY) as response:
+        refused = threading.Event()
+        inn.plane.steps = [*chat_chunks()[:2], refused, *chat_chunks()[2:]]
+        with httpx.stream("POST", f"{inn.url}{CHAT}", json=BODY, headers=KEY, timeout=SECONDS) as response:
             assert response.headers["x-ratelimit-remaining-concurrency"] == "0"
-            assert httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY).status_code == 429
+            assert post(inn).status_code == 429
+            refused.set()
             response.read()
         until(lambda: inn.admission.in_flight == 0)
-        assert httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY).status_code == 200
-
-
-def test_the_time_limit_is_one_of_pauses_and_not_of_a_stream_s_length(tmp_path: Path) -> None:
-    with listening(house(tmp_path, seconds=1.0)) as inn:
-        inn.plane.steps = [step for part in chat_chunks() for step in (part, 0.2)]
-        whole = httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY)
-        assert events(whole.text)[-1] == "[DONE]"
-        assert whole.elapsed.total_seconds() > 1.0
-        inn.plane.steps = [*chat_chunks()[:2], FOR_EVER]
-        broken = events(httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY).text)
-        assert len(broken) == 3
-        assert broken[-1]["error"]["code"] == "request_timeout"
-        until(lambda: inn.plane.closed == 2)
-        assert inn.plane.cancelled == 1
-        inn.plane.steps = [FOR_EVER]
-        late = httpx.post(f"{inn.url}{CHAT}", json=BODY, headers=KEY)
-        assert (late.status_code, late.json()["error"]["code"]) == (408, "request_timeout")
-        assert inn.plane.cancelled == 2
-        until(lambda: len(inn.served) == 3)
-        assert [served.code for served in inn.served] == ["200", "408", "408"]
+        assert post(inn).status_code == 200
 
 
 class Wire:
@@ -271,6 +264,10 @@ class Wire:
     def bodies(self) -> list[bytes]:
         return [message["body"] for message in self.sent if message["type"] == "http.response.body"]
 
+    @property
+    def text(self) -> str:
+        return b"".join(self.bodies).decode()
+
 
 def on_the_wire(inn: House, doing: Callable[[Wire], Awaitable[None]]) -> Wire:
     async def run() -> Wire:
@@ -278,7 +275,30 @@ def on_the_wire(inn: House, doing: Callable[[Wire], Awaitable[None]]) -> Wire:
         await doing(wire)
         return wire
 
-    return asyncio.run(run())
+    return skipping.run(run())
+
+
+def test_the_time_limit_is_one_of_pauses_and_not_of_a_stream_s_length(tmp_path: Path) -> None:
+    made = house(tmp_path, seconds=30.0)
+    made.plane.steps = [step for part in chat_chunks() for step in (part, 10.0)]
+
+    async def long(wire: Wire) -> None:
+        started = asyncio.get_running_loop().time()
+        await wire.run()
+        assert asyncio.get_running_loop().time() - started > 30.0
+
+    assert events(on_the_wire(made, long).text)[-1] == "[DONE]"
+    made.plane.steps = [*chat_chunks()[:2], FOR_EVER]
+    broken = events(on_the_wire(made, Wire.run).text)
+    assert len(broken) == 3
+    assert broken[-1]["error"]["code"] == "request_timeout"
+    assert made.plane.closed == 2
+    assert made.plane.cancelled == 1
+    made.plane.steps = [FOR_EVER]
+    late = on_the_wire(made, Wire.run)
+    assert (late.sent[0]["status"], json.loads(late.text)["error"]["code"]) == (408, "request_timeout")
+    assert made.plane.cancelled == 2
+    assert [served.code for served in made.served] == ["200", "408", "408"]
 
 
 def test_chunks_that_are_there_at_once_go_out_in_one_piece(tmp_path: Path) -> None:
@@ -309,7 +329,7 @@ def test_a_client_that_reads_slowly_slows_its_stream(tmp_path: Path) -> None:
         await running
 
     wire = on_the_wire(made, slow)
-    assert len(events(b"".join(wire.bodies).decode())) == 501
+    assert len(events(wire.text)) == 501
     assert made.plane.pulled == 500
 
 

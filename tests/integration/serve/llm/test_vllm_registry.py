@@ -19,7 +19,8 @@ from tests.integration.serve.llm.vllm_on_ray import Run
 from training.bundle import BASE_DIGEST_TAG
 from training.registry import CHAMPION
 
-pytestmark = pytest.mark.integration
+# The small model and its adapter are made by whichever test comes first.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 APPLICATION = "language"
 BACKEND = "small"

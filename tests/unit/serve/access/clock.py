@@ -6,10 +6,11 @@ import time
 
 
 class Clock:
-    """Seconds since 1970, and as many more as a test says."""
+    """Stands at the seconds since 1970 of its beginning, and as many more as a test says."""
 
     def __init__(self) -> None:
+        self._began = time.time()
         self.ahead = 0.0
 
     def __call__(self) -> float:
-        return time.time() + self.ahead
+        return self._began + self.ahead

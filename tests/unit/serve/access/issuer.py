@@ -23,14 +23,18 @@ EC = ec.generate_private_key(ec.SECP256R1())
 
 
 class Issuer:
-    """Publishes the key ``one`` (RSA) at first. ``fetches`` counts how often somebody has asked for the keys."""
+    """Publishes the key ``one`` (RSA) at first. ``fetches`` counts how often somebody has asked for the keys.
+
+    Who asks waits for ``answers``, which is set at first.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.keys: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {"one": RSA}
         self.fetches = 0
         self.status = 200
-        self.delay = 0.0
+        self.answers = threading.Event()
+        self.answers.set()
         self.body: bytes | None = None
 
     def settings(self, **others: Any) -> JwtSettings:
@@ -66,7 +70,7 @@ def running() -> Iterator[Issuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.fetches += 1
-            time.sleep(issuer.delay)
+            issuer.answers.wait(60)
             self.send_response(issuer.status)
             self.end_headers()
             self.wfile.write(issuer.document())
@@ -86,6 +90,7 @@ def running() -> Iterator[Issuer]:
     try:
         yield issuer
     finally:
+        issuer.answers.set()
         server.shutdown()
         server.server_close()
         thread.join()

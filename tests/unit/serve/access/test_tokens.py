@@ -158,7 +158,7 @@ def test_whatever_bytes_come_the_answer_is_401_and_does_not_quote_them(garbage: 
 def test_a_token_is_verified_once_and_then_known_until_it_ends(
     issuer: Issuer, verifier: TokenVerifier, clock: Clock
 ) -> None:
-    token = issuer.token(exp=time.time() + 100)
+    token = issuer.token(exp=clock() + 100)
     assert verifier.remembered(token) is None
     caller = asyncio.run(verifier.verify(token))
     assert verifier.remembered(token) is caller

@@ -185,6 +185,9 @@ class TestFollowed:
             engine.refuses = True
             async with following(bundles, cache, engine) as released:
                 bundles.set_alias("facts", "live", "2")
+                async with asyncio.timeout(20):
+                    while not engine.tried:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
                 await asyncio.sleep(0.5)
                 assert await ask(released) == (FIRST, "facts/1")
                 assert engine.tried == 1

@@ -33,7 +33,7 @@ class Doubles:
         self.threads.append(threading.current_thread().name)
         self.sizes.append(len(x))
         if len(x) > ROWS_ON_THE_LOOP:
-            assert self.release.wait(10)
+            assert self.release.wait(60)
         if (x == POISON).any():
             raise RuntimeFailure("poison")
         return dict.fromkeys(outputs, x * 2)
@@ -53,6 +53,12 @@ def large() -> dict[str, Array]:
 async def predict(place: Inline, inputs: dict[str, Array], context: RequestContext | None = None) -> list[float]:
     found = await place.predict(inputs, len(inputs["x"]), ["y"], context or RequestContext())
     return [float(value) for value in found["y"]]
+
+
+async def in_a_thread(runtime: Doubles) -> None:
+    """Wait until it runs a batch."""
+    while not runtime.threads:  # noqa: ASYNC110 - a thread tells it
+        await asyncio.sleep(0.005)
 
 
 def place() -> tuple[Doubles, Inline, list[Batch]]:
@@ -152,13 +158,13 @@ def test_a_small_batch_is_answered_while_a_large_one_runs() -> None:
 
     async def both() -> None:
         slow = asyncio.create_task(predict(inline, large()))
-        await asyncio.sleep(0.05)
+        await in_a_thread(runtime)
         await predict(inline, column(1))
         assert not slow.done()
         runtime.release.set()
         await slow
 
-    asyncio.run(both())
+    asyncio.run(asyncio.wait_for(both(), 60))
     assert runtime.threads[0].startswith("infer")
     assert runtime.threads[1] == threading.main_thread().name
 
@@ -183,16 +189,16 @@ def test_a_client_that_gives_up_frees_its_place_only_when_the_work_is_done() -> 
 
     async def give_up() -> None:
         task = asyncio.create_task(predict(inline, large()))
-        await asyncio.sleep(0.05)
+        await in_a_thread(runtime)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert inline.waiting == 1
         runtime.release.set()
         await predict(inline, large())
-        await asyncio.sleep(0.01)
-        assert inline.waiting == 0
+        while inline.waiting:  # noqa: ASYNC110 - a thread tells it
+            await asyncio.sleep(0.005)
 
-    asyncio.run(asyncio.wait_for(give_up(), 5))
+    asyncio.run(asyncio.wait_for(give_up(), 60))
 
 
 def test_closing_waits_for_what_runs_and_then_unloads() -> None:
@@ -200,7 +206,7 @@ def test_closing_waits_for_what_runs_and_then_unloads() -> None:
 
     async def close() -> None:
         slow = asyncio.create_task(predict(inline, large()))
-        await asyncio.sleep(0.02)
+        await in_a_thread(runtime)
         closing = asyncio.create_task(inline.close())
         await asyncio.sleep(0.05)
         assert not runtime.unloaded
@@ -208,4 +214,4 @@ def test_closing_waits_for_what_runs_and_then_unloads() -> None:
         await asyncio.gather(slow, closing)
         assert runtime.unloaded
 
-    asyncio.run(asyncio.wait_for(close(), 5))
+    asyncio.run(asyncio.wait_for(close(), 60))
