@@ -22,12 +22,18 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.ports import free_port
+from serve import ports
 from tests.integration.serve import processes
 from tests.unit.serve import tiny
 from training.registry import CHAMPION, ModelVersion, Registry, client
 
 ROOT = Path(__file__).parents[3]
 READY_SECONDS = 400
+STOPPED_SECONDS = 20
+"""Within which Serve ends. Ray's own command takes half a minute: its controller has ended and never answers."""
+
+patient = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+"""Asks on a connection of its own each time. httpx by itself gives up after 5 s, for which a busy machine may stall."""
 
 
 def register(
@@ -86,6 +92,11 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
+def _is_in_a_block(address: str) -> bool:
+    """Whether it is one of the ports that Serve gives to its replicas, and none of those that Ray takes for itself."""
+    return ports.FIRST <= _port(address) < ports.LAST + ports.SIZE
+
+
 def write_settings(folder: Path, uri: str, **sections: object) -> Path:
     """Settings that serve the tiny model on free ports, to everybody."""
     document: dict[str, object] = {
@@ -140,23 +151,41 @@ class Served:
         return Path(next(word for word in words if word.startswith("--session-dir=")).partition("=")[2])
 
     def replicas(self, deployment: str) -> dict[int, str]:
-        """The processes of a deployment's replicas, and the address of each one's HTTP server, if it has one."""
+        """The processes of a deployment's replicas, and the address of each one's HTTP server, once it has one."""
         title = f"ray::ServeReplica:default:{deployment}"
         pids = processes.titled(self.process.pid, title)
-        return {pid: min(processes.listening(pid), key=_port, default="") for pid in pids}
+        return {pid: min(filter(_is_in_a_block, processes.listening(pid)), key=_port, default="") for pid in pids}
+
+    def all_replicas(self, deployment: str, number: int) -> dict[int, str]:
+        """What :meth:`replicas` finds once there are so many. One that is at work can't be told at every moment."""
+        until = time.monotonic() + READY_SECONDS
+        while len(found := self.replicas(deployment)) != number:
+            assert time.monotonic() < until, f"{len(found)} replicas of {deployment}, not {number}"
+            time.sleep(0.1)
+        return found
+
+    def doors(self, number: int = 2) -> list[str]:
+        """The addresses of the ingress replicas, past HAProxy, once so many listen."""
+        until = time.monotonic() + READY_SECONDS
+        while not all(found := list(self.all_replicas("ingress", number).values())):
+            assert time.monotonic() < until, found
+            time.sleep(0.1)
+        return [f"http://{address}" for address in found]
 
     def metrics(self) -> list[Sample]:
         """The metrics of the ingress, from where Ray tells Prometheus that they are."""
         discovery = json.loads((self.session / "prom_metrics_service_discovery.json").read_text())
-        found = []
+        found, answered = [], False
         for address in {address for entry in discovery for address in entry["targets"]}:
             try:
-                text = httpx.get(f"http://{address}/metrics", timeout=10).text
-            except httpx.ConnectError:
-                # Not all that is named there listens at every moment; Prometheus goes on to the next one as well.
+                text = patient.get(f"http://{address}/metrics").text
+            except httpx.HTTPError:
+                # Not all that is named there answers at every moment; Prometheus goes on to the next one as well.
                 continue
+            answered = True
             for family in text_string_to_metric_families(text):
                 found += [Sample(*sample[:3]) for sample in family.samples if sample.name.startswith("ray_ingress_")]
+        assert answered, f"nothing answers of {discovery}"
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 PROC = Path("/proc")
 
 PATIENCE_SECONDS = 240
+END_SECONDS = 20
+"""A process that is tied to another's life ends after it, and not with it."""
 
 
 def command(pid: int) -> list[str]:
@@ -53,10 +56,32 @@ def with_argument(argument: str) -> list[int]:
     return [pid for pid in pids if argument in command(pid)]
 
 
+def left_with(argument: str) -> list[int]:
+    """Of those that were given this argument the ones that don't end by themselves."""
+    until = time.monotonic() + END_SECONDS
+    while (found := with_argument(argument)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
 def haproxy_config(root: int) -> str:
     """The configuration file of the HAProxy that runs below a process: it names that HAProxy alone."""
     (found,) = {word for pid in family(root) for word in command(pid) if word.endswith("/haproxy.cfg")}
     return found
+
+
+def in_haproxy_config(root: int, pattern: str, times: int = 1) -> set[str]:
+    """What a pattern finds there, once there are so many.
+
+    Ray writes the file anew now and then: it is empty for a moment, and then without our changes for another.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        config = Path(haproxy_config(root)).read_text()
+        if len(found := set(re.findall(pattern, config))) == times:
+            return found
+        assert time.monotonic() < until, config
+        time.sleep(0.1)
 
 
 def listening(root: int) -> dict[str, str]:
@@ -74,4 +99,16 @@ def listening(root: int) -> dict[str, str]:
         inode = next(word.removeprefix("ino:") for word in line.split() if word.startswith("ino:"))
         if owner := sockets.get(f"socket:[{inode}]"):
             found[line.split()[3]] = owner
+    return found
+
+
+def listening_also_on(root: int, *addresses: str) -> dict[str, str]:
+    """What :func:`listening` finds once these are among it.
+
+    Just after the start one HAProxy takes over from another, and for a moment neither's socket is found.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not set(addresses) <= (found := listening(root)).keys():
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
     return found

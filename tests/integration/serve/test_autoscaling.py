@@ -19,6 +19,7 @@ from tests.integration.serve.conftest import (
     Served,
     Start,
     Store,
+    patient,
     register,
     write_settings,
 )
@@ -112,7 +113,7 @@ def seconds_until(served: Served, replicas: int) -> float:
 def test_a_busy_model_gets_a_second_replica_and_an_idle_one_gives_it_back(
     served: Served, record_property: Callable[[str, object], None]
 ) -> None:
-    assert len(served.replicas(DEPLOYMENT)) == 1
+    served.all_replicas(DEPLOYMENT, 1)
     with clients(served) as statuses:
         up = seconds_until(served, 2)
         # Both at work, for as long as a process takes to be ready.
@@ -120,5 +121,5 @@ def test_a_busy_model_gets_a_second_replica_and_an_idle_one_gives_it_back(
     assert set(statuses) == {200}
     down = seconds_until(served, 1)
     record_property("seconds", {"up": up, "down": down})
-    answer = httpx.post(f"{served.url}{INFER}", json=tiny.infer_body())
+    answer = patient.post(f"{served.url}{INFER}", json=tiny.infer_body())
     np.testing.assert_allclose(answer.json()["outputs"][0]["data"], tiny.expected(), rtol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
@@ -30,6 +28,7 @@ from tests.integration.serve.conftest import (
     Store,
     bearer,
     keys,
+    patient,
     write_settings,
 )
 from tests.unit.serve import tiny
@@ -69,9 +68,9 @@ def key(served: Served) -> str:
 
 def working_key(served: Served, *arguments: str) -> str:
     text = keys(served.settings, "create", *arguments)[-1]
-    until = time.monotonic() + 2
-    while httpx.get(f"{served.url}/v2", headers=bearer(text)).status_code != 200:
-        assert time.monotonic() < until, "the key does not work 2 s after it was made"
+    until = time.monotonic() + 60
+    while patient.get(f"{served.url}/v2", headers=bearer(text)).status_code != 200:
+        assert time.monotonic() < until, "the key does not work a minute after it was made"
         time.sleep(0.05)
     return text
 
@@ -151,7 +150,7 @@ def test_a_stream_of_triton_s_grpc_client_goes_on_after_an_error(over_grpc: Any,
     over_grpc.async_stream_infer(tiny.NAME, tensors(triton_grpc), request_id="0")
     over_grpc.async_stream_infer("letters", tensors(triton_grpc), request_id="1")
     over_grpc.async_stream_infer(tiny.NAME, tensors(triton_grpc), request_id="2")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while len(answers) < 3 and time.monotonic() < until:
         time.sleep(0.02)
     over_grpc.stop_stream()
@@ -220,7 +219,7 @@ def test_a_limit_over_grpc_says_when_to_come_again(served: Served) -> None:
 def test_a_deadline_that_passes_is_said_and_the_server_goes_on(
     served: Served, http: Any, over_grpc: Any, key: str
 ) -> None:
-    answer = httpx.post(
+    answer = patient.post(
         f"{served.url}/v2/models/{tiny.NAME}/infer",
         json=tiny.infer_body(MANY),
         headers=bearer(key) | {"x-request-timeout-seconds": str(SHORT_SECONDS)},
@@ -253,7 +252,7 @@ def test_a_grpc_call_has_a_line_in_the_access_log_under_the_id_that_came_with_it
             infer.with_call(request)
         calls[dict(refused.value.trailing_metadata())["request_id"]] = ("refused", "Unauthenticated")
     folder = served.settings.parent / "logs"
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     found: dict[str, dict[str, object]] = {}
     while len(found) < 2 and time.monotonic() < until:
         time.sleep(0.2)
@@ -272,8 +271,7 @@ def test_a_grpc_call_has_a_line_in_the_access_log_under_the_id_that_came_with_it
 
 def test_a_grpc_call_through_serve_s_own_proxy_is_answered_too(served: Served, key: str) -> None:
     # Where HAProxy sends a call while it knows of no replica: just after the start, or while the only one restarts.
-    config = Path(processes.haproxy_config(served.process.pid)).read_text()
-    (address,) = set(re.findall(r"server SERVE_PROXY_ACTOR\S+ (\S+) proto h2", config))
+    (address,) = processes.in_haproxy_config(served.process.pid, r"server SERVE_PROXY_ACTOR\S+ (\S+) proto h2")
     with triton_grpc.InferenceServerClient(address) as client:
         result = client.infer(tiny.NAME, tensors(triton_grpc), headers=bearer(key))
         np.testing.assert_allclose(result.as_numpy("probability"), tiny.expected(FILLED), rtol=1e-6)
@@ -375,13 +373,13 @@ def test_kserve_s_clients_get_predictions(served: Served, key: str, kserve_pytho
 
 
 def test_the_description_names_what_the_running_ingress_answers(served: Served) -> None:
-    answer = httpx.get(f"{served.url}/openapi.json")
+    answer = patient.get(f"{served.url}/openapi.json")
     assert answer.status_code == 200
     document = answer.json()
     assert document["openapi"].startswith("3.")
     for path in ("/v2/models/{model}/infer", "/invocations", "/v2/repository/models/{model}/load"):
         assert "post" in document["paths"][path]
-    page = httpx.get(f"{served.url}/docs")
+    page = patient.get(f"{served.url}/docs")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "content-security-policy" in page.headers

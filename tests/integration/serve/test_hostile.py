@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -9,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,13 +18,16 @@ import pytest
 import yaml
 
 from tests.integration.serve import processes
-from tests.integration.serve.conftest import RAY_COMMAND, Served, Start, Store, write_settings
+from tests.integration.serve.conftest import RAY_COMMAND, Served, Start, Store, patient, write_settings
 from tests.unit.serve import tiny
 
 pytestmark = pytest.mark.integration
 
 INFER = f"/v2/models/{tiny.NAME}/infer"
 TIMEOUT = 2
+SOON_SECONDS = 30
+"""A server without that timeout waits for good."""
+
 MOST_GROWTH = 150 * 2**20
 
 
@@ -44,22 +49,37 @@ def goes_on(served: Served) -> Iterator[None]:
     before = memory(served)
     yield
     assert memory(served) - before < MOST_GROWTH
-    good = httpx.post(f"{served.url}{INFER}", json=tiny.infer_body())
+    good = post(served, json=tiny.infer_body())
     assert good.status_code == 200
     np.testing.assert_allclose(good.json()["outputs"][0]["data"], tiny.expected(), rtol=1e-6)
 
 
 def memory(served: Served) -> int:
     """Bytes that the ingress replicas and HAProxy hold."""
-    pids = [*served.replicas("ingress")]
+    pids = [*served.all_replicas("ingress", 1)]
     pids += [pid for pid in processes.family(served.process.pid) if "haproxy.cfg" in " ".join(processes.command(pid))]
-    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids if Path(f"/proc/{pid}").exists()]
-    return 4096 * sum(pages)
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return 4096 * pages
 
 
-def said(served: Served, *parts: bytes, pause: float = 0.0, patience: float = 10) -> bytes:
+def post(served: Served, path: str = INFER, client: httpx.Client = patient, **request: Any) -> httpx.Response:
+    """The answer. A machine that stalls for as long as a request may take to come is asked once more."""
+    response = client.post(f"{served.url}{path}", **request)
+    return response if response.status_code != 408 else client.post(f"{served.url}{path}", **request)
+
+
+def told(served: Served, *parts: bytes) -> bytes:
+    """What :func:`said` finds, asked once more as in :func:`post`."""
+    answer = said(served, *parts)
+    return answer if status(answer) != 408 else said(served, *parts)
+
+
+def said(served: Served, *parts: bytes, pause: float = 0.0) -> bytes:
     """What comes back for these bytes."""
-    with socket.create_connection(("127.0.0.1", served.port), timeout=patience) as connection:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -91,7 +111,7 @@ def test_a_body_that_comes_a_byte_a_second_is_given_up_in_time(served: Served) -
     started = time.monotonic()
     answer = said(served, head("content-length: 100"), *[b" "] * 4, pause=1)
     assert status(answer) == 408
-    assert time.monotonic() - started < 3 * TIMEOUT + 4
+    assert time.monotonic() - started < SOON_SECONDS
 
 
 def test_headers_that_never_end_are_given_up_in_time(served: Served) -> None:
@@ -100,40 +120,40 @@ def test_headers_that_never_end_are_given_up_in_time(served: Served) -> None:
 
 
 def test_headers_without_measure_are_refused(served: Served) -> None:
-    assert status(said(served, head(f"x-long: {'x' * 100_000}", "content-length: 0"))) in (400, 431)
-    assert status(said(served, head(*(f"x-{n}: y" for n in range(5000)), "content-length: 0"))) in (400, 431)
+    assert status(told(served, head(f"x-long: {'x' * 100_000}", "content-length: 0"))) in (400, 431)
+    assert status(told(served, head(*(f"x-{n}: y" for n in range(5000)), "content-length: 0"))) in (400, 431)
 
 
 def test_a_gibibyte_that_is_only_announced_is_refused_at_once(served: Served) -> None:
     started = time.monotonic()
-    assert status(said(served, head(f"content-length: {2**30}"), b"x" * 100_000)) == 413
-    assert time.monotonic() - started < 3 * TIMEOUT
+    assert status(told(served, head(f"content-length: {2**30}"), b"x" * 100_000)) == 413
+    assert time.monotonic() - started < SOON_SECONDS
 
 
 def test_a_body_without_end_is_refused_once_it_is_too_large(served: Served) -> None:
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    assert status(said(served, head("transfer-encoding: chunked"), *[chunk] * 100)) == 413
+    assert status(told(served, head("transfer-encoding: chunked"), *[chunk] * 100)) == 413
 
 
 @pytest.mark.parametrize("document", [b"[" * 100_000, b'{"a":' * 50_000, b"[" * 1_000_000 + b"]" * 1_000_000])
 def test_json_without_bottom_is_refused(served: Served, document: bytes) -> None:
     for path in (INFER, "/invocations"):
         headers = {"content-type": "application/json"}
-        assert httpx.post(f"{served.url}{path}", content=document, headers=headers).status_code == 400
+        assert post(served, path, content=document, headers=headers).status_code == 400
 
 
 def test_a_bomb_is_refused(served: Served) -> None:
     bomb = gzip.compress(bytes(200 * 2**20), 9)
     headers = {"content-encoding": "gzip", "content-type": "application/json"}
     for _ in range(5):
-        assert httpx.post(f"{served.url}{INFER}", content=bomb, headers=headers).status_code == 413
+        assert post(served, content=bomb, headers=headers).status_code == 413
 
 
 def test_two_hundred_idle_connections_keep_nobody_out(served: Served) -> None:
     idle = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(200)]
     for connection in idle[:100]:
         connection.sendall(b"POST / HTTP/1.1\r\n")
-    assert httpx.post(f"{served.url}{INFER}", json=tiny.infer_body()).status_code == 200
+    assert post(served, json=tiny.infer_body()).status_code == 200
     for connection in idle:
         connection.close()
 
@@ -151,13 +171,13 @@ def test_two_hundred_idle_connections_keep_nobody_out(served: Served) -> None:
     ],
 )
 def test_what_is_not_http_or_says_two_things_is_refused(served: Served, request_bytes: bytes) -> None:
-    assert status(said(served, request_bytes, patience=5)) == 400
+    assert status(told(served, request_bytes)) == 400
 
 
 def test_a_request_hidden_in_another_s_body_is_not_answered(served: Served) -> None:
     hidden = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n"
     sent = head(f"content-length: {len(hidden) + 5}", "transfer-encoding: chunked") + b"0\r\n\r\n" + hidden
-    answer = said(served, sent, patience=3)
+    answer = said(served, sent)
     assert answer.count(b"HTTP/1.1 ") == 1 or b'"live"' not in answer.split(b"HTTP/1.1 ", 2)[1]
     assert status(answer) in (400, 408)
 
@@ -195,12 +215,12 @@ def test_five_thousand_broken_binary_bodies_are_answered_or_refused_and_nothing_
         inputs.append(tensor)
     body, length = triton.InferenceServerClient.generate_request_body(inputs)
     chance = random.Random(7)
-    with httpx.Client(base_url=served.url) as client:
+    with httpx.Client(timeout=60) as client:
         found = set()
         for number in range(5000):
             changed = mutated(body, chance) if number else body
             said_length = length if chance.random() < 0.8 else chance.randrange(-5, 2 * len(body))
             headers = {"inference-header-content-length": str(said_length), "content-type": "application/octet-stream"}
-            found.add(client.post(INFER, content=changed, headers=headers).status_code)
+            found.add(post(served, client=client, content=changed, headers=headers).status_code)
     assert found <= {200, 400}
     assert 400 in found

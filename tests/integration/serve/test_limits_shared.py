@@ -62,20 +62,37 @@ class Replica:
         return admitted
 
 
-def test_three_processes_let_in_no_more_than_the_bound_and_each_gets_some() -> None:
+def let_in() -> tuple[float, list[list[float]]]:
+    """When three replicas began to ask, and the times at which each let a request in."""
     coordinator: Any = ray.remote(Coordinator).options(num_cpus=0.5).remote()
     replicas: list[Any] = [
         ray.remote(Replica).options(num_cpus=0.5).remote(f"replica-{number}", coordinator) for number in range(REPLICAS)
     ]
     assert len(set(ray.get([replica.pid.remote() for replica in replicas], timeout=180))) == REPLICAS
     start = time.time() + 1
-    admitted = ray.get([replica.hammer.remote(start) for replica in replicas], timeout=180)
+    return start, ray.get([replica.hammer.remote(start) for replica in replicas], timeout=180)
 
+
+def enough(admitted: list[list[float]]) -> bool:
+    """Whether they let in what they may, and each of them some."""
+    share = RATE * SECONDS / REPLICAS / 3
+    return sum(map(len, admitted)) >= RATE * SECONDS * 0.9 and min(map(len, admitted)) >= share
+
+
+def test_three_processes_let_in_no_more_than_the_bound_and_each_gets_some() -> None:
+    start, admitted = let_in()
+    within_the_bound(start, admitted)
+    if not enough(admitted):
+        # On a machine that stalled they may have asked for less.
+        start, admitted = let_in()
+        within_the_bound(start, admitted)
+    assert enough(admitted), list(map(len, admitted))
+
+
+def within_the_bound(start: float, admitted: list[list[float]]) -> None:
     news_age = 2 * (INTERVAL_SECONDS * (1 + JITTER) + ROUND_TRIP) + LATE_SECONDS
     overshoot = (REPLICAS - 1) * (RATE + RATE * news_age)
     assert sum(map(len, admitted)) <= RATE * SECONDS + RATE + overshoot
-    assert sum(map(len, admitted)) >= RATE * SECONDS * 0.9
     # After the burst at the start is paid they share the rate.
     late = [sum(at > start + SECONDS - 1.5 for at in times) for times in admitted]
     assert sum(late) <= 1.5 * RATE + REPLICAS * RATE * news_age
-    assert min(map(len, admitted)) >= RATE * SECONDS / REPLICAS / 3

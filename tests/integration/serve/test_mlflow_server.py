@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.ports import free_port
 from tests.integration.serve import processes
-from tests.integration.serve.conftest import OUR_COMMAND, Start, register, write_settings
+from tests.integration.serve.conftest import OUR_COMMAND, READY_SECONDS, Start, patient, register, write_settings
 from tests.unit.serve import tiny
 
 pytestmark = pytest.mark.integration
@@ -28,26 +28,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "log").open("wb") as log:
+    output = folder / "log"
+    with output.open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
-    while time.monotonic() - started < 120:
-        try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                break
-        except httpx.HTTPError:
+    try:
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() - started > READY_SECONDS:
+                pytest.fail(f"mlflow server does not answer:\n{output.read_text()}")
             time.sleep(0.3)
-    yield url
-    process.terminate()
-    process.wait(120)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(120)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_it_is_served_and_sigterm_stops_it(server: str, start: Start, tmp_path: Path) -> None:
     version = register(server)
     served = start(write_settings(tmp_path, server), OUR_COMMAND)
     served.wait_until_ready()
-    response = httpx.post(f"{served.url}/v2/models/{tiny.NAME}/infer", json=tiny.infer_body())
+    response = patient.post(f"{served.url}/v2/models/{tiny.NAME}/infer", json=tiny.infer_body())
     assert response.json()["model_version"] == version.version
     np.testing.assert_allclose(response.json()["outputs"][0]["data"], tiny.expected(), rtol=1e-6)
     took = served.stop(signal.SIGTERM)
@@ -62,7 +70,4 @@ def test_a_serve_that_is_killed_leaves_no_haproxy_on_its_port(server: str, start
     served.wait_until_ready()
     haproxy = processes.haproxy_config(served.process.pid)
     served.stop(signal.SIGKILL)
-    killed = time.monotonic()
-    while processes.with_argument(haproxy) and time.monotonic() - killed < 20:
-        time.sleep(0.1)
-    assert processes.with_argument(haproxy) == []
+    assert processes.left_with(haproxy) == []
