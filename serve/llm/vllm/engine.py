@@ -171,7 +171,7 @@ class VllmEngine:
 
     async def check_health(self) -> None:
         await self._engine.check_health()
-        await self._liveness.check()
+        self._liveness.check()
 
     def shutdown(self) -> None:
         self._schemas.stop()

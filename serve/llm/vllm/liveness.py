@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class EngineStalled(Exception):
@@ -18,13 +19,13 @@ class EngineStalled(Exception):
 class Liveness:
     """``ping``: what the engine answers between two of its steps. ``seconds``: that an answer may take."""
 
-    def __init__(self, ping: Callable[[], Awaitable[object]], seconds: float) -> None:
+    def __init__(self, ping: Callable[[], Coroutine[Any, Any, object]], seconds: float) -> None:
         self._ping = ping
         self._seconds = seconds
         self._asked: asyncio.Task[object] | None = None
         self._at = 0.0
 
-    async def check(self) -> None:
+    def check(self) -> None:
         """Ask it, unless it has been asked already. It does not wait for the answer.
 
         Raises:
@@ -35,9 +36,6 @@ class Liveness:
             if self._asked is not None:
                 self._asked.result()
             self._at = time.monotonic()
-            self._asked = asyncio.ensure_future(self._ask())
+            self._asked = asyncio.get_running_loop().create_task(self._ping())
         elif (waited := time.monotonic() - self._at) > self._seconds:
             raise EngineStalled(waited)
-
-    async def _ask(self) -> object:
-        return await self._ping()

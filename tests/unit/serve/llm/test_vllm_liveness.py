@@ -26,42 +26,33 @@ async def soon() -> None:
         await asyncio.sleep(0)
 
 
-def test_an_engine_that_answers_is_asked_again_at_each_check() -> None:
+@pytest.mark.parametrize(("answers", "seconds", "pings"), [(True, 0, 3), (False, 3600, 1)], ids=["answers", "is busy"])
+def test_an_engine_is_asked_at_each_check_and_not_while_it_has_not_answered(
+    answers: bool, seconds: float, pings: int
+) -> None:
     async def work() -> int:
-        engine = Engine(answers=True)
-        liveness = Liveness(engine.ping, 0)
+        engine = Engine(answers=answers)
+        liveness = Liveness(engine.ping, seconds)
         for _ in range(3):
-            await liveness.check()
+            liveness.check()
             await soon()
         return engine.pings
 
-    assert asyncio.run(work()) == 3
-
-
-def test_one_that_is_busy_is_waited_for_and_asked_once() -> None:
-    async def work() -> int:
-        engine = Engine(answers=False)
-        liveness = Liveness(engine.ping, 3600)
-        for _ in range(3):
-            await liveness.check()
-            await soon()
-        return engine.pings
-
-    assert asyncio.run(work()) == 1
+    assert asyncio.run(work()) == pings
 
 
 def test_one_that_does_not_answer_in_time_has_stalled_until_it_does() -> None:
     async def work() -> None:
         engine = Engine(answers=False)
         liveness = Liveness(engine.ping, 0.01)
-        await liveness.check()
+        liveness.check()
         await asyncio.sleep(0.02)
         for _ in range(2):
             with pytest.raises(EngineStalled, match="has not answered for 0 s"):
-                await liveness.check()
+                liveness.check()
         engine.answers.set()
         await soon()
-        await liveness.check()
+        liveness.check()
 
     asyncio.run(work())
 
@@ -72,9 +63,9 @@ def test_one_that_can_not_be_asked_is_not_healthy() -> None:
 
     async def work() -> None:
         liveness = Liveness(ping, 3600)
-        await liveness.check()
+        liveness.check()
         await soon()
         with pytest.raises(OSError, match="closed"):
-            await liveness.check()
+            liveness.check()
 
     asyncio.run(work())
