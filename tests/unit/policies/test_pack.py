@@ -107,7 +107,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 @rules
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=60, derandomize=True, suppress_health_check=QUIET)
 @given(data=st.data())
 def test_whatever_a_resource_says_a_rule_finds_something_or_nothing_or_does_not_know(
     rule: Rule, data: st.DataObject

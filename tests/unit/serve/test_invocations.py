@@ -245,7 +245,7 @@ garbage = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(garbage | st.dictionaries(st.sampled_from(sorted(DOCUMENTS)), garbage, min_size=1, max_size=1))
 def test_any_garbage_is_the_client_s_mistake_and_never_ours(client: Client, document: object) -> None:
     response = client.post("/invocations", json=document)
@@ -257,7 +257,7 @@ cells = st.sampled_from(["south", "", "1.5", "NA", "heavy", '"a""b"', '"', "1e99
 tables = st.lists(st.lists(cells, max_size=6).map(",".join), max_size=5).map(lambda lines: HEADER + "\n".join(lines))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: HEADER.encode() + tail) | tables.map(str.encode)
 )
@@ -269,7 +269,7 @@ def test_any_bytes_as_csv_are_columns_of_plain_values_or_a_bad_request(served: S
     assert kinds <= {str, float, type(None)}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=60), st.sampled_from(["application/json", "text/csv", ""]) | st.text("ajsonv/;=- ", max_size=9)
 )

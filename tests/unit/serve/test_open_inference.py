@@ -207,7 +207,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, st.none() | st.text(max_size=20))
 def test_any_batch_survives_the_way_there(batch: list[dict[str, object]], identity: str | None) -> None:
     sent = tiny.infer_body(batch) | ({} if identity is None else {"id": identity})
@@ -216,7 +216,7 @@ def test_any_batch_survives_the_way_there(batch: list[dict[str, object]], identi
     assert request.id == identity
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(finite, min_size=1, max_size=50),
     st.lists(st.text(max_size=10), min_size=1, max_size=50),
@@ -263,7 +263,7 @@ requests = garbage | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests)
 def test_any_garbage_is_the_client_s_mistake_and_never_ours(client: Client, document: object) -> None:
     response = client.post(INFER, content=json.dumps(document).encode(), headers=JSON)
@@ -271,13 +271,13 @@ def test_any_garbage_is_the_client_s_mistake_and_never_ours(client: Client, docu
     assert list(response.json()) == ["error"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_any_bytes_are_the_client_s_mistake_and_never_ours(client: Client, body: bytes) -> None:
     refused(client.post(INFER, content=body, headers=JSON), 400)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(garbage)
 def test_decoding_raises_nothing_but_our_own_errors(document: object) -> None:
     with contextlib.suppress(MalformedRequest):

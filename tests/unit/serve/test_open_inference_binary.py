@@ -46,7 +46,7 @@ def equal(found: Any, expected: Any) -> None:
     np.testing.assert_array_equal(np.asarray(found, dtype=expected.dtype), expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(columns, st.booleans()), max_size=4))
 def test_what_triton_s_client_sends_is_read_as_it_was(batch: list[tuple[tuple[str, Any], bool]]) -> None:
     # JSON has no NaN, so that Triton's client can't send one in it.
@@ -68,7 +68,7 @@ def test_bfloat16_is_the_upper_half_of_a_float32() -> None:
     np.testing.assert_array_equal(found, numbers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(columns, st.booleans()), max_size=4))
 def test_triton_s_client_reads_what_is_answered(batch: list[tuple[tuple[str, Any], bool]]) -> None:
     plain = [(column[1], binary or column[1].dtype.kind == "f") for column, binary in batch]
@@ -302,7 +302,7 @@ def test_strings_whose_hashes_share_a_slot_are_not_taken_for_each_other(monkeypa
         assert found(tensors.encode_texts(batch), MANY) == batch, kind
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.sampled_from(["FP32", "FP64", "BOOL"]), st.integers(0, 4), st.integers(-1, 17)), max_size=5),
     st.integers(0, 3),

@@ -28,7 +28,7 @@ def typed(name: str, datatype: str, values: list[Any], **more: Any) -> Any:
     return tensor
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(columns, min_size=1, max_size=4))
 def test_raw_contents_of_triton_s_client_are_read_as_they_were(batch: list[tuple[str, Any]]) -> None:
     request = pb.ModelInferRequest(model_name="m", id="a")
@@ -42,7 +42,7 @@ def test_raw_contents_of_triton_s_client_are_read_as_they_were(batch: list[tuple
         equal(found.columns[f"c{index}"], array)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(columns.filter(lambda column: column[0] != "FP16"), min_size=1, max_size=4))
 def test_typed_contents_are_read_as_they_were(batch: list[tuple[str, Any]]) -> None:
     request = pb.ModelInferRequest(model_name="m")
@@ -55,7 +55,7 @@ def test_typed_contents_are_read_as_they_were(batch: list[tuple[str, Any]]) -> N
         equal(found.columns[f"c{index}"], array)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(columns, min_size=1, max_size=4), st.booleans())
 def test_triton_s_client_reads_what_is_answered(batch: list[tuple[str, Any]], raw: bool) -> None:
     outputs = {f"c{index}": array for index, (_, array) in enumerate(batch)}

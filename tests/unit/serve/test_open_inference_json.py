@@ -101,7 +101,7 @@ def same(text: bytes, *, alike: bool = False) -> None:
         assert PLACE.search(found), found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(documents)
 @example({"inputs": [{"name": "a", "datatype": "UINT64", "shape": [1], "data": [2**64 - 1]}]})
 @example({"inputs": [{"name": "a", "datatype": "FP64", "shape": [2, 1], "data": [[1], [2**53 + 1]]}]})
@@ -109,7 +109,7 @@ def test_both_decoders_take_the_same_documents(sent: Any) -> None:
     same(json.dumps(sent).encode(), alike=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(documents, st.data())
 def test_both_decoders_take_the_same_texts(sent: Any, data: st.DataObject) -> None:
     text = bytearray(json.dumps(sent, ensure_ascii=data.draw(st.booleans())).encode("utf-8", "replace"))

@@ -33,7 +33,7 @@ def quiet() -> Gateway:
     return build(data, transports(docs=False, language=True), Bounds(100_000, 20))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(
     path=st.sampled_from([CHAT, "/v1/completions", "/v1/embeddings"]),
     named=st.booleans(),
@@ -55,7 +55,7 @@ def test_whatever_json_comes_is_answered_or_refused_in_openai_s_shape(path: str,
         assert response.json()["error"].keys() == {"message", "type", "param", "code"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: json.dumps(text).encode("utf-8")))
 def test_whatever_bytes_come_are_refused_in_openai_s_shape(content: bytes) -> None:
     async def ask() -> httpx.Response:

@@ -111,7 +111,7 @@ def test_a_null_beside_a_wrong_value_hides_nothing() -> None:
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-(2**64), 2**64)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(numbers, st.none() | numbers, st.text(max_size=4)), min_size=1, max_size=60))
 def test_any_batch_is_converted_as_numpy_does_it_value_by_value(rows: list[tuple[Any, Any, str]]) -> None:
     weight, hour, zone = (list(column) for column in zip(*rows, strict=True))
@@ -231,7 +231,7 @@ def outcome(columns: Mapping[str, Values], **options: Any) -> dict[str, list[obj
 floats = st.sampled_from([0.0, -0.0, 1.0, 1439.0, 1440.0, -1.0, math.nan, math.inf, -math.inf, 1e38])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(floats, floats, st.text(max_size=4)), min_size=1, max_size=40),
     st.sampled_from(["reject", "clip", "pass"]),

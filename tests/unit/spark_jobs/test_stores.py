@@ -128,7 +128,7 @@ def test_many_entities_are_read_at_once_and_those_that_are_not_there_left_out(sh
 
 
 # The store is the module's on purpose: each example writes all that it reads.
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(values=st.fixed_dictionaries({field.name: VALUES[field.dtype] | st.none() for field in FEATURES}))
 def test_features_of_every_dtype_are_read_exactly_as_they_were_published(
     shared: OnlineStore, values: dict[str, Value]

@@ -110,7 +110,7 @@ def same(misfit: Misfit, other: Misfit) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_change_that_is_named_makes_it_fit(kind: str, data: st.DataObject) -> None:
     world = data.draw(worlds(kind))
@@ -127,7 +127,7 @@ def test_a_change_that_is_named_makes_it_fit(kind: str, data: st.DataObject) -> 
     assert all(not each.changes for each in world.misfits())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_no_smaller_size_of_fargate_would_do(data: st.DataObject) -> None:
     world = data.draw(worlds("fargate"))

@@ -51,7 +51,7 @@ def odd(each: Resource, data: st.DataObject) -> Resource:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=75, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=75, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_graph_breaks_it(kind: str, data: st.DataObject) -> None:
     found = list(World(kind).stack().resources)

@@ -45,7 +45,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.integers(1, 4),
     rate=st.sampled_from([0.5, 1, 3.7, 20, 60]),
@@ -63,7 +63,7 @@ def test_over_any_window_no_more_requests_are_let_in_than_the_bound(
     assert world.overshoot(rate) <= bound(count, rate, max(1, rate), network) + 1e-6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     count=st.integers(1, 4),
     rate=st.sampled_from([5, 50, 300]),
@@ -116,7 +116,7 @@ def test_a_key_that_keeps_to_its_limit_on_one_connection_is_never_refused() -> N
     assert len(world.admitted) == 100
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(1, 4), limit=st.integers(1, 12), network=networks, seed=st.integers(0, 10**6))
 def test_no_more_requests_run_at_once_than_each_replica_could_start_alone(
     count: int, limit: int, network: Network, seed: int

@@ -101,13 +101,13 @@ def held(asked: dict[str, Any]) -> None:
     assert all(first != second for first, second in itertools.pairwise(turns))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(good())
 def test_every_good_body_becomes_what_botocore_takes(body: dict[str, Any]) -> None:
     held(request.chat(body))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(spoiled())
 def test_whatever_body_becomes_what_botocore_takes_or_a_400(body: dict[str, Any]) -> None:
     error: BackendError | None = None
@@ -121,7 +121,7 @@ def test_whatever_body_becomes_what_botocore_takes_or_a_400(body: dict[str, Any]
         assert (error.status, bool(error.param), bool(str(error))) == (400, True, True)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(junk | st.lists(texts, min_size=1, max_size=200), junk, junk, st.sampled_from(["cohere.embed-v4:0", TITAN]))
 def test_whatever_input_becomes_calls_for_all_of_it_or_a_400(text: Any, size: Any, kind: Any, model: str) -> None:
     error: BackendError | None = None

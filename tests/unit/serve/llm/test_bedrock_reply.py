@@ -155,7 +155,6 @@ def test_a_stream_that_has_no_end_is_broken(left: int) -> None:
         chunks(*bedrock.events(Turn())[:left])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, len(BYTES)), max_size=20))
 def test_however_the_bytes_are_cut_the_chunks_are_the_same(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(BYTES)]
@@ -163,7 +162,7 @@ def test_however_the_bytes_are_cut_the_chunks_are_the_same(cuts: list[int]) -> N
     assert bare(chunks(*pieces)[0]) == bare(chunks(BYTES)[0])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, len(BYTES) - 1), st.integers(1, 255))
 def test_a_byte_that_is_wrong_is_never_taken_for_an_answer(place: int, change: int) -> None:
     wrong = bytearray(BYTES)
@@ -205,7 +204,7 @@ names = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(names, st.dictionaries(st.text(max_size=5), json_values) | json_values), max_size=5))
 def test_whatever_an_event_says_it_is_read_or_refused(events: list[tuple[str, Any]]) -> None:
     made = Chunks("m", never)
@@ -222,7 +221,7 @@ def test_whatever_an_event_says_it_is_read_or_refused(events: list[tuple[str, An
     assert refused.status == 502
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from(["output", "usage", "stopReason", "embedding", "embeddings"]), json_values))
 def test_whatever_an_answer_says_it_is_read_or_refused(document: dict[str, Any]) -> None:
     for read in (

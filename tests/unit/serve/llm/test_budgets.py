@@ -121,7 +121,7 @@ class Requests(RuleBasedStateMachine):
 
 
 TestRequests = Requests.TestCase
-TestRequests.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRequests.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @given(st.floats(0, 1e6))

@@ -136,7 +136,7 @@ CALLS = st.lists(
 
 @pytest.mark.usefixtures("event_loops", "in_ray")
 class TestAnyPace:
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.integers(1, 6_000), CALLS)
     def test_all_that_is_read_comes_in_order_and_no_more_waits_than_may(
         self, size: int, calls: list[tuple[list[int], list[int], int | None]]

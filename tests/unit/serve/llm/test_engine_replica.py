@@ -203,7 +203,7 @@ class TestSlowReaders:
 
         asyncio.run(check())
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.integers(1, 5 * SIZE), st.integers(0, 40), st.lists(st.integers(0, 20), min_size=1, max_size=5))
     def test_at_any_pace_all_comes_in_order(self, held: int, count: int, pauses: list[int]) -> None:
         async def check() -> None:

@@ -212,7 +212,7 @@ def test_a_request_whose_client_left_or_was_cancelled_while_it_waited_is_never_s
     asyncio.run(gone())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 7), st.integers(0, 3)), min_size=1, max_size=30),
     st.integers(1, 10),
